@@ -1,0 +1,1 @@
+//! Our kinds, their rules, names, conditions: no client, no tokio.

@@ -1,0 +1,1 @@
+//! Observe, desire, apply: one screen per kind.

@@ -1,0 +1,1 @@
+//! Pure: what ought to be, values in, values out, clock passed in.

@@ -1,0 +1,2 @@
+//! The whole control plane in one binary.
+fn main() {}

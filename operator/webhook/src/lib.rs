@@ -1,0 +1,1 @@
+//! AdmissionReview in, AdmissionResponse out; certificates.

@@ -1,0 +1,1 @@
+//! Bytes to requests and back, for every wire; never awaits.

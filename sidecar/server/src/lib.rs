@@ -1,0 +1,1 @@
+//! Listeners, sessions, the one file that speaks both languages, HTTP, admin.

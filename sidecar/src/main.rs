@@ -1,0 +1,2 @@
+//! The whole data plane in one binary.
+fn main() {}

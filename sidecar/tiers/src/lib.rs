@@ -1,0 +1,1 @@
+//! Redis behind the cache: one tracking connection for writes, a pool for reads.
