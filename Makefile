@@ -1,0 +1,39 @@
+# The two commands that matter are `make demo` and `make test`; `make help` lists the rest.
+SHELL := /bin/bash
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/synapse
+# Shared by every checkout: a clean clone builds what changed, not the world.
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export SYNAPSE_CACHE := $(CACHE)
+
+.PHONY: help deps check test deny advisories crds images demo demo-down
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## Install what building and testing need (Debian packages, cargo-deny)
+	@e2e/deps
+
+check: deps ## The fast part: formatting, lints, unit and property tests
+	@e2e/verify format lint unit
+
+test: deps ## Everything: check, dependencies' licences and arrows, real Redis, chart, a real cluster
+	@e2e/verify
+
+deny: deps ## Licences, bans (the arrows between crates) and sources
+	@e2e/verify deny
+
+advisories: deps ## Known vulnerabilities of the dependencies (needs the advisory database)
+	@"$(CACHE)/tools/bin/cargo-deny" check advisories
+
+crds: ## Regenerate crds/ and what is derived from the kinds
+	@cargo run -q -p synapse-operator --bin crdgen
+	@charts/sync-crds
+
+images: ## Build both container images without a Docker engine (into the cache)
+	@e2e/build-images
+
+demo: deps ## Bring up a cluster and tell the whole story in it
+	@e2e/demo
+
+demo-down: ## Remove the demo and its cluster
+	@e2e/demo down
