@@ -1,1 +1,6 @@
 //! The words of the cache and the ports of its world; no I/O, no framework.
+
+pub mod clock;
+pub mod key;
+pub mod memory;
+pub mod reply;

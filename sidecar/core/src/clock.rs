@@ -1,0 +1,157 @@
+//! Time as the cache sees it: one reading gives the monotonic and the calendar moment together.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// One reading of a [`Clock`]. Both fields advance together: their difference never changes during the life
+/// of the clock that gave them, so an absolute calendar deadline survives the way to [`Deadline`] and back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds since an arbitrary start; never goes back.
+    pub mono_ms: u64,
+    /// Milliseconds since the Unix epoch.
+    pub unix_ms: i64,
+}
+
+impl Now {
+    /// The deadline that lies `ttl_ms` milliseconds after this moment.
+    pub fn after(&self, ttl_ms: u64) -> Deadline {
+        Deadline::at(self.mono_ms.saturating_add(ttl_ms))
+    }
+
+    /// The deadline at a calendar moment, in milliseconds since the Unix epoch; `None` when it is before the
+    /// start of the clock, which is always in the past.
+    pub fn at_unix(&self, unix_ms: i64) -> Option<Deadline> {
+        let mono = i128::from(unix_ms) - i128::from(self.unix_ms) + i128::from(self.mono_ms);
+        u64::try_from(mono).ok().map(Deadline::at)
+    }
+
+    /// The calendar moment of a deadline, in milliseconds since the Unix epoch; `None` for one that never comes.
+    pub fn unix_of(&self, deadline: Deadline) -> Option<i64> {
+        let mono = deadline.mono_ms()?;
+        let unix = i128::from(mono) - i128::from(self.mono_ms) + i128::from(self.unix_ms);
+        Some(i64::try_from(unix).unwrap_or(i64::MAX))
+    }
+}
+
+/// The last monotonic millisecond at which an entry may be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Deadline(u64);
+
+impl Deadline {
+    /// No deadline.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// A deadline at a monotonic millisecond.
+    pub fn at(mono_ms: u64) -> Self {
+        Self(mono_ms.min(u64::MAX - 1))
+    }
+
+    /// The monotonic millisecond, `None` for [`Deadline::NEVER`].
+    pub fn mono_ms(self) -> Option<u64> {
+        (self != Self::NEVER).then_some(self.0)
+    }
+
+    /// Whether the deadline has passed. The millisecond of the deadline itself still counts as alive, as in Redis.
+    pub fn is_past(self, now: Now) -> bool {
+        now.mono_ms > self.0
+    }
+
+    /// Milliseconds left, 0 when past; `None` for [`Deadline::NEVER`].
+    pub fn left_ms(self, now: Now) -> Option<u64> {
+        self.mono_ms().map(|at| at.saturating_sub(now.mono_ms))
+    }
+}
+
+/// Where moments come from.
+pub trait Clock: Send + Sync + 'static {
+    /// The present moment.
+    fn now(&self) -> Now;
+}
+
+/// The clock of the machine. The calendar is read once, at the start, and advanced by the monotonic clock: a step
+/// of the wall clock moves no deadline.
+#[derive(Debug, Clone)]
+pub struct SystemClock {
+    start: Instant,
+    unix_at_start_ms: i64,
+}
+
+impl SystemClock {
+    /// A clock that starts now.
+    pub fn start() -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix_at_start_ms = i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX / 2);
+        Self { start: Instant::now(), unix_at_start_ms }
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Now {
+        let elapsed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX / 2);
+        let unix_ms = self.unix_at_start_ms.saturating_add_unsigned(elapsed);
+        Now { mono_ms: elapsed, unix_ms }
+    }
+}
+
+/// A clock that stands still until it is advanced: for tests.
+#[derive(Debug, Default)]
+pub struct ManualClock {
+    elapsed_ms: AtomicU64,
+}
+
+impl ManualClock {
+    /// The calendar moment at which every manual clock starts, in milliseconds since the Unix epoch.
+    pub const UNIX_START_MS: i64 = 1_700_000_000_000;
+
+    /// Lets `ms` milliseconds pass.
+    pub fn advance(&self, ms: u64) {
+        self.elapsed_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Now {
+        let elapsed = self.elapsed_ms.load(Ordering::SeqCst);
+        Now { mono_ms: elapsed, unix_ms: Self::UNIX_START_MS.saturating_add_unsigned(elapsed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_calendar_deadline_survives_the_way_there_and_back() {
+        let clock = ManualClock::default();
+        let at = clock.now().unix_ms + 1234;
+        let deadline = clock.now().at_unix(at).unwrap();
+        clock.advance(77);
+        assert_eq!(clock.now().unix_of(deadline), Some(at));
+    }
+
+    #[test]
+    fn the_last_millisecond_is_alive_and_the_next_is_not() {
+        let clock = ManualClock::default();
+        let deadline = clock.now().after(10);
+        clock.advance(10);
+        assert!(!deadline.is_past(clock.now()));
+        assert_eq!(deadline.left_ms(clock.now()), Some(0));
+        clock.advance(1);
+        assert!(deadline.is_past(clock.now()));
+    }
+
+    #[test]
+    fn moments_before_the_clock_started_are_no_deadlines() {
+        let now = ManualClock::default().now();
+        assert_eq!(now.at_unix(now.unix_ms - 1), None);
+        assert_eq!(now.at_unix(i64::MIN), None);
+        assert!(now.at_unix(i64::MAX).is_some_and(|d| d != Deadline::NEVER));
+    }
+
+    #[test]
+    fn the_system_clock_reads_the_calendar() {
+        let read = SystemClock::start().now().unix_ms;
+        assert!(read > ManualClock::UNIX_START_MS, "{read}");
+    }
+}

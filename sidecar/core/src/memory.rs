@@ -1,0 +1,66 @@
+//! The port to the memory tier: synchronous, keys in, answers visited where they lie.
+
+use crate::clock::{Deadline, Now};
+
+/// An entry as it lies in memory, lent for the length of one visit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// The value.
+    pub value: &'a [u8],
+    /// Until when the entry may be served.
+    pub deadline: Deadline,
+}
+
+/// What became of a [`Memory::set`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Stored {
+    /// The entry is in memory and the next read finds it.
+    Kept,
+    /// The entry alone is larger than the budget. Nothing is held under its key now, not even what was before.
+    TooLarge,
+}
+
+/// Figures of a memory tier, all since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemoryStats {
+    /// Entries held, those included whose deadline has passed but whose room was not yet taken back.
+    pub entries: u64,
+    /// Bytes held: keys, values and bookkeeping.
+    pub bytes: u64,
+    /// The most that may be held, in bytes.
+    pub capacity_bytes: u64,
+    /// Entries dropped to make room.
+    pub evictions: u64,
+    /// Entries dropped because their deadline had passed.
+    pub expirations: u64,
+}
+
+/// A bounded table of bytes with a deadline for each entry.
+///
+/// Exclusive access (`&mut self`) is the contract: whoever owns the tier decides how callers take turns, so an
+/// implementation needs no lock of its own. Nothing here waits or does I/O. An implementation copies what it keeps:
+/// a key or value handed in may be a slice of a large buffer.
+pub trait Memory: Send + 'static {
+    /// Looks up `keys` and calls `visit` once for each, in order, with its position and what is alive at `now`.
+    fn get<K: AsRef<[u8]>>(&mut self, keys: &[K], now: Now, visit: impl FnMut(usize, Option<Found<'_>>));
+
+    /// Stores an entry; value and deadline both replace whatever the key had. May drop other entries for room.
+    fn set(&mut self, key: &[u8], value: &[u8], deadline: Deadline, now: Now) -> Stored;
+
+    /// Drops the entry; true when one was alive at `now`.
+    fn remove(&mut self, key: &[u8], now: Now) -> bool;
+
+    /// Drops every entry.
+    fn clear(&mut self);
+
+    /// Visits about `count` keys alive at `now`, from `cursor` (0 at first), and returns the next cursor, 0 at the
+    /// end. A key that is held from the first call to the last is visited at least once.
+    fn scan(&mut self, cursor: u64, count: usize, now: Now, visit: impl FnMut(&[u8])) -> u64;
+
+    /// Takes back the room of some entries whose deadline has passed; bounded work, to be called now and then.
+    fn tend(&mut self, now: Now);
+
+    /// The figures of the tier.
+    fn stats(&self) -> MemoryStats;
+}
