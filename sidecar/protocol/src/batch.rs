@@ -1,0 +1,75 @@
+//! The commands that one read brought: arguments side by side, reused from read to read.
+
+use bytes::Bytes;
+
+/// Complete commands in the order of their arrival. Each is a list of arguments, its name first, never empty.
+///
+/// Arguments are slices of the buffer that was read: no copy, and no allocation for each command once the batch
+/// has grown to its usual size.
+#[derive(Debug, Default)]
+pub struct Batch {
+    args: Vec<Bytes>,
+    ends: Vec<usize>,
+}
+
+impl Batch {
+    /// How many commands there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is no command.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The command at `index`; empty when there is none.
+    pub fn command(&self, index: usize) -> &[Bytes] {
+        let Some(&end) = self.ends.get(index) else { return &[] };
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.args[start..end]
+    }
+
+    /// The commands in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[Bytes]> {
+        (0..self.len()).map(|index| self.command(index))
+    }
+
+    /// Lets go of the commands and of the buffers they lie in; keeps the room.
+    pub fn clear(&mut self) {
+        self.args.clear();
+        self.ends.clear();
+    }
+
+    /// Adds an argument to the command being built.
+    pub(crate) fn push_arg(&mut self, arg: Bytes) {
+        self.args.push(arg);
+    }
+
+    /// Ends the command being built.
+    pub(crate) fn end_command(&mut self) {
+        self.ends.push(self.args.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_come_back_as_they_went_in() {
+        let mut batch = Batch::default();
+        for command in [&["GET", "a"][..], &["PING"]] {
+            for arg in command {
+                batch.push_arg(Bytes::from_static(arg.as_bytes()));
+            }
+            batch.end_command();
+        }
+        assert_eq!(batch.len(), 2);
+        assert_eq!(batch.command(0), ["GET", "a"]);
+        assert_eq!(batch.command(1), ["PING"]);
+        assert!(batch.command(2).is_empty());
+        batch.clear();
+        assert!(batch.is_empty());
+    }
+}

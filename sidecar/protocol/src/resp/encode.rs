@@ -1,0 +1,122 @@
+//! Replies as RESP2 and RESP3 bytes.
+
+use bytes::{BufMut, BytesMut};
+use synapse_core::reply::Reply;
+
+use super::Version;
+
+/// Writes a reply.
+pub fn reply(out: &mut BytesMut, version: Version, reply: &Reply) {
+    let three = version == Version::Three;
+    match reply {
+        Reply::Simple(text) => line(out, b'+', text),
+        Reply::Error(text) => line(out, b'-', text),
+        Reply::Int(value) => number(out, b':', *value),
+        Reply::Bulk(bytes) => bulk(out, bytes),
+        Reply::Text(text) if three => {
+            head(out, b'=', text.len() + 4);
+            out.put_slice(b"txt:");
+            finish(out, text);
+        }
+        Reply::Text(text) => bulk(out, text),
+        Reply::Nil => nil(out, version),
+        Reply::NilArray => out.put_slice(if three { b"_\r\n" } else { b"*-1\r\n" }),
+        Reply::Array(items) => members(out, version, b'*', items),
+        Reply::Set(items) => members(out, version, if three { b'~' } else { b'*' }, items),
+        Reply::Map(pairs) => {
+            if three {
+                head(out, b'%', pairs.len());
+            } else {
+                head(out, b'*', pairs.len() * 2);
+            }
+            for (key, value) in pairs {
+                self::reply(out, version, key);
+                self::reply(out, version, value);
+            }
+        }
+        Reply::Double(value) if three => line(out, b',', value.to_string().as_bytes()),
+        Reply::Double(value) => bulk(out, value.to_string().as_bytes()),
+    }
+}
+
+/// Writes a bulk string.
+pub fn bulk(out: &mut BytesMut, bytes: &[u8]) {
+    head(out, b'$', bytes.len());
+    finish(out, bytes);
+}
+
+/// Writes the answer "no value".
+pub fn nil(out: &mut BytesMut, version: Version) {
+    out.put_slice(match version {
+        Version::Two => b"$-1\r\n",
+        Version::Three => b"_\r\n",
+    });
+}
+
+/// Writes the beginning of an array of `length` replies.
+pub fn array(out: &mut BytesMut, length: usize) {
+    head(out, b'*', length);
+}
+
+fn members(out: &mut BytesMut, version: Version, kind: u8, items: &[Reply]) {
+    head(out, kind, items.len());
+    for item in items {
+        reply(out, version, item);
+    }
+}
+
+fn line(out: &mut BytesMut, kind: u8, text: &[u8]) {
+    out.reserve(text.len() + 3);
+    out.put_u8(kind);
+    finish(out, text);
+}
+
+fn number(out: &mut BytesMut, kind: u8, value: i64) {
+    line(out, kind, itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn head(out: &mut BytesMut, kind: u8, length: usize) {
+    line(out, kind, itoa::Buffer::new().format(length).as_bytes());
+}
+
+fn finish(out: &mut BytesMut, bytes: &[u8]) {
+    out.reserve(bytes.len() + 2);
+    out.put_slice(bytes);
+    out.put_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn both(value: &Reply) -> [String; 2] {
+        [Version::Two, Version::Three].map(|version| {
+            let mut out = BytesMut::new();
+            reply(&mut out, version, value);
+            String::from_utf8(out.to_vec()).unwrap()
+        })
+    }
+
+    #[test]
+    fn scalars() {
+        assert_eq!(both(&Reply::OK), ["+OK\r\n"; 2]);
+        assert_eq!(both(&Reply::error("ERR no")), ["-ERR no\r\n"; 2]);
+        assert_eq!(both(&Reply::Int(i64::MIN)), [":-9223372036854775808\r\n"; 2]);
+        assert_eq!(both(&Reply::text("a\r\nb")), ["$4\r\na\r\nb\r\n"; 2]);
+        assert_eq!(both(&Reply::Text("ab".into())), ["$2\r\nab\r\n", "=6\r\ntxt:ab\r\n"]);
+        assert_eq!(both(&Reply::Double(1.5)), ["$3\r\n1.5\r\n", ",1.5\r\n"]);
+        assert_eq!(both(&Reply::Nil), ["$-1\r\n", "_\r\n"]);
+        assert_eq!(both(&Reply::NilArray), ["*-1\r\n", "_\r\n"]);
+    }
+
+    #[test]
+    fn aggregates() {
+        let one = || Reply::Int(1);
+        assert_eq!(
+            both(&Reply::Array(vec![one(), Reply::Nil])),
+            ["*2\r\n:1\r\n$-1\r\n", "*2\r\n:1\r\n_\r\n"]
+        );
+        assert_eq!(both(&Reply::Set(vec![one()])), ["*1\r\n:1\r\n", "~1\r\n:1\r\n"]);
+        assert_eq!(both(&Reply::Map(vec![(one(), one())])), ["*2\r\n:1\r\n:1\r\n", "%1\r\n:1\r\n:1\r\n"]);
+    }
+}
