@@ -10,12 +10,12 @@ fn vector(name: &str) -> BytesMut {
     let row = PAGE.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
     let row = row.unwrap_or_else(|| panic!("docs/protocol.md has no vector {name}"));
     let hex = row.split('`').nth(3).unwrap_or_else(|| panic!("no bytes in the row {name}"));
-    hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+    hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).expect("two hexadecimal digits")).collect()
 }
 
 fn decoded(name: &str) -> Request {
     let mut input = vector(name);
-    let request = frame::decode(&mut input).unwrap().unwrap();
+    let request = frame::decode(&mut input).expect("within the limit").expect("complete");
     assert!(input.is_empty(), "{name} has bytes left");
     request
 }
