@@ -1,0 +1,148 @@
+//! The closed lists of why a pod was not injected and of what was wrong with one that was.
+//!
+//! The same words stand in the admission answer, the status annotation, events, metrics and conditions.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a pod was left as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SkipReason {
+    /// Its annotation says `"false"`.
+    OptedOut,
+    /// Neither the pod nor its namespace names a cache.
+    NotRequested,
+    /// What the annotation or the label says cannot be the name of a cache.
+    InvalidCacheName,
+    /// Every injected part is there already.
+    AlreadyInjected,
+    /// A container of the sidecar's name exists that is not ours.
+    SidecarNameTaken,
+    /// The pod runs on Windows.
+    WindowsPod,
+    /// The pod mirrors a file on a node; it cannot be changed.
+    MirrorPod,
+    /// There is no pod in what was sent, or one without containers.
+    NotAPod,
+    /// Its namespace is kept away from the webhook (said by the controller, never by the webhook).
+    ExcludedNamespace,
+    /// The webhook was not reached when the pod was created (said by the controller).
+    WebhookNotReached,
+}
+
+/// What was wrong with a pod that was injected all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Problem {
+    /// The cache that it names does not exist yet: memory alone until it does.
+    CacheNotFound,
+    /// Its annotation and the volume that it mounts name different Secrets (said by the controller).
+    CredentialsNotMounted,
+    /// An annotation's value cannot be used; the default holds.
+    InvalidOverride,
+    /// The list of containers names one that does not exist.
+    UnknownContainer,
+    /// No container gets the socket.
+    NoContainerChosen,
+    /// A container mounts something else where the socket's directory would be; it gets no socket.
+    MountPathTaken,
+    /// A container sets a variable of ours to another value; its own value holds.
+    VariableTaken,
+    /// The memory limit cannot hold the cache's capacity.
+    LimitBelowCapacity,
+    /// The pod uses its node's network, so that the sidecar's admin port is a port of the node.
+    AdminPortOnNode,
+    /// Init containers that are not sidecars come first in the pod and cannot use the socket yet.
+    StartsBeforeSidecar,
+}
+
+impl SkipReason {
+    /// Every reason, for metrics that show each from the start.
+    pub const ALL: [Self; 10] = [
+        Self::OptedOut,
+        Self::NotRequested,
+        Self::InvalidCacheName,
+        Self::AlreadyInjected,
+        Self::SidecarNameTaken,
+        Self::WindowsPod,
+        Self::MirrorPod,
+        Self::NotAPod,
+        Self::ExcludedNamespace,
+        Self::WebhookNotReached,
+    ];
+
+    /// The word itself.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OptedOut => "OptedOut",
+            Self::NotRequested => "NotRequested",
+            Self::InvalidCacheName => "InvalidCacheName",
+            Self::AlreadyInjected => "AlreadyInjected",
+            Self::SidecarNameTaken => "SidecarNameTaken",
+            Self::WindowsPod => "WindowsPod",
+            Self::MirrorPod => "MirrorPod",
+            Self::NotAPod => "NotAPod",
+            Self::ExcludedNamespace => "ExcludedNamespace",
+            Self::WebhookNotReached => "WebhookNotReached",
+        }
+    }
+
+    /// What it means and what to do, in one sentence.
+    #[must_use]
+    pub fn explanation(self) -> &'static str {
+        match self {
+            Self::OptedOut => "the annotation synapse.dev/inject says \"false\"",
+            Self::NotRequested => {
+                "neither the pod's annotation nor its namespace's label synapse.dev/inject names a cache"
+            }
+            Self::InvalidCacheName => {
+                "synapse.dev/inject must be the name of a SynapseCache: at most 63 characters of a-z, 0-9, - and ., and neither true nor false"
+            }
+            Self::AlreadyInjected => "every injected part is there already",
+            Self::SidecarNameTaken => {
+                "the pod has a container named synapse-sidecar that was not injected; rename or remove it"
+            }
+            Self::WindowsPod => "the sidecar runs on Linux only",
+            Self::MirrorPod => {
+                "the pod mirrors a file on its node and cannot be changed through the API server"
+            }
+            Self::NotAPod => "what was sent is not a pod with containers",
+            Self::ExcludedNamespace => "pods of this namespace are never sent to the webhook",
+            Self::WebhookNotReached => {
+                "the webhook was not reached when the pod was created; delete the pod to have it created again"
+            }
+        }
+    }
+}
+
+impl Problem {
+    /// Every problem, for metrics that show each from the start.
+    pub const ALL: [Self; 10] = [
+        Self::CacheNotFound,
+        Self::CredentialsNotMounted,
+        Self::InvalidOverride,
+        Self::UnknownContainer,
+        Self::NoContainerChosen,
+        Self::MountPathTaken,
+        Self::VariableTaken,
+        Self::LimitBelowCapacity,
+        Self::AdminPortOnNode,
+        Self::StartsBeforeSidecar,
+    ];
+
+    /// The word itself.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CacheNotFound => "CacheNotFound",
+            Self::CredentialsNotMounted => "CredentialsNotMounted",
+            Self::InvalidOverride => "InvalidOverride",
+            Self::UnknownContainer => "UnknownContainer",
+            Self::NoContainerChosen => "NoContainerChosen",
+            Self::MountPathTaken => "MountPathTaken",
+            Self::VariableTaken => "VariableTaken",
+            Self::LimitBelowCapacity => "LimitBelowCapacity",
+            Self::AdminPortOnNode => "AdminPortOnNode",
+            Self::StartsBeforeSidecar => "StartsBeforeSidecar",
+        }
+    }
+}
