@@ -1,5 +1,7 @@
 //! The samples are what the kinds accept: nothing in them is unknown, nothing is lost.
 
+#![expect(clippy::unwrap_used, reason = "a test says by panicking what is wrong")]
+
 use std::path::Path;
 
 use serde_json::Value;

@@ -1,5 +1,7 @@
 //! The manifests keep the rules of the house: what is checked in is what is generated, and every part is bounded.
 
+#![expect(clippy::unwrap_used, reason = "a test says by panicking what is wrong")]
+
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
