@@ -1,1 +1,3 @@
 //! Redis behind the cache: one tracking connection for writes, a pool for reads.
+
+pub mod redis;

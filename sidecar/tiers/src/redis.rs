@@ -1,0 +1,135 @@
+//! A Redis server as the store that holds the truth.
+//!
+//! One link carries everything that changes something, in order, and announces what others change; two more carry
+//! reads; a few connections are leased to sessions that WATCH.
+
+pub mod endpoint;
+
+mod dial;
+mod lease;
+mod link;
+mod scan;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use synapse_core::feed::FeedSink;
+use synapse_core::remote::{Fetched, Order, Outcome, Pending, Remote, RemoteError, Step, Walk, Watching};
+use synapse_core::reply::Reply;
+
+use self::dial::Dialer;
+use self::endpoint::Endpoint;
+use self::lease::Leases;
+use self::link::{Link, Role};
+use self::wire::Packed;
+
+/// How Redis is used.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// What every key begins with there.
+    pub prefix: Bytes,
+    /// Whether changes under the prefix are announced.
+    pub tracking: bool,
+    /// Limit for opening a connection.
+    pub connect_timeout: Duration,
+    /// Limit for an answer.
+    pub command_timeout: Duration,
+    /// Interval of the beats by which a dead connection is noticed; two missed ones are a loss.
+    pub beat: Duration,
+}
+
+/// The usual interval of beats.
+pub const BEAT: Duration = Duration::from_millis(500);
+
+/// Connections that carry reads.
+const READ_LINKS: usize = 2;
+
+/// The store. Its connections are opened in the background, and closed when it is dropped.
+pub struct RedisRemote {
+    ordered: Link,
+    reads: Vec<Link>,
+    next_read: AtomicUsize,
+    leases: Leases,
+    prefix: Bytes,
+}
+
+// === impl RedisRemote ===
+
+impl RedisRemote {
+    /// Begins to connect, and tells `sink` what the tracking connection hears. Must be called inside a tokio runtime.
+    pub fn start(options: Options, sink: Arc<dyn FeedSink>) -> Self {
+        let dialer = Arc::new(Dialer::new(&options));
+        let role = Role::Ordered { sink, tracking: options.tracking.then(|| options.prefix.clone()) };
+        let reads =
+            (0..READ_LINKS).map(|_| Link::start(Arc::clone(&dialer), Role::Reads, &options)).collect();
+        Self {
+            ordered: Link::start(Arc::clone(&dialer), role, &options),
+            reads,
+            next_read: AtomicUsize::new(0),
+            leases: Leases::new(dialer, &options),
+            prefix: options.prefix,
+        }
+    }
+
+    /// Whether the ordered connection is open, and if not, what the last attempt met.
+    ///
+    /// # Errors
+    /// Why there is no connection; holds no secret.
+    pub fn health(&self) -> Result<(), String> {
+        self.ordered.health()
+    }
+
+    fn read_link(&self) -> &Link {
+        let turn = self.next_read.fetch_add(1, Ordering::Relaxed);
+        let mut candidates = (0..self.reads.len()).map(|i| &self.reads[(turn + i) % self.reads.len()]);
+        let first = &self.reads[turn % self.reads.len()];
+        candidates.find(|link| link.health().is_ok()).unwrap_or(first)
+    }
+}
+
+impl Remote for RedisRemote {
+    fn fetch(&self, keys: Vec<Bytes>) -> Pending<Vec<Fetched>> {
+        let (packed, count) = (Packed::fetches(&keys, &self.prefix), keys.len());
+        let replies = self.read_link().send(packed);
+        Box::pin(async move { Ok(wire::fetched(replies.await?, count)) })
+    }
+
+    fn look(&self, orders: Vec<Order>) -> Pending<Vec<Reply>> {
+        let replies = self.read_link().send(Packed::orders(&orders, &self.prefix));
+        Box::pin(async move { Ok(replies.await?.into_iter().map(wire::reply).collect()) })
+    }
+
+    fn send(&self, steps: Vec<Step>) -> Pending<Vec<Outcome>> {
+        let replies = self.ordered.send(Packed::steps(&steps, &self.prefix));
+        Box::pin(async move { Ok(wire::outcomes(&steps, replies.await?)) })
+    }
+
+    fn watch(&self, keys: Vec<Bytes>) -> Pending<Box<dyn Watching>> {
+        self.leases.watch(keys)
+    }
+
+    fn scan(&self, walk: Walk) -> Pending<(u64, Vec<Bytes>)> {
+        let replies = self.read_link().send(scan::step(&walk, &self.prefix));
+        let prefix = self.prefix.clone();
+        Box::pin(async move { scan::page(replies.await?, &prefix) })
+    }
+
+    fn count(&self) -> Pending<u64> {
+        scan::count(self.read_link().handle(), self.prefix.clone())
+    }
+
+    fn clear(&self) -> Pending<u64> {
+        scan::clear(self.read_link().handle(), self.prefix.clone())
+    }
+
+    fn keep_alive(&self, key: Bytes, value: Bytes, seconds: u64) -> Pending<Reply> {
+        let packed = Packed::raw(&[b"SET", &key, &value, b"EX", seconds.to_string().as_bytes()]);
+        let replies = self.read_link().send(packed);
+        Box::pin(async move { replies.await?.pop().map(wire::reply).ok_or(RemoteError::Broken) })
+    }
+}

@@ -1,0 +1,127 @@
+//! Opening one connection, and sending on it: every step has its limit.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, PushInfo, RedisResult, Value, cmd};
+use synapse_core::remote::{Pending, RemoteError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+
+use super::Options;
+use super::endpoint::Endpoint;
+use super::wire::Packed;
+
+/// Opens connections.
+pub(crate) struct Dialer {
+    endpoint: Endpoint,
+    connect_timeout: Duration,
+    command_timeout: Duration,
+}
+
+/// The oldest major version of Redis that is accepted.
+const MIN_MAJOR: u32 = 7;
+
+/// Operations that may be under way on one connection.
+pub(crate) const IN_FLIGHT: usize = 1024;
+
+// === impl Dialer ===
+
+impl Dialer {
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            endpoint: options.endpoint.clone(),
+            connect_timeout: options.connect_timeout,
+            command_timeout: options.command_timeout,
+        }
+    }
+
+    /// An open connection to a server that is new enough; `push` hears what it announces, before any later answer.
+    pub(crate) async fn connect(
+        &self,
+        push: impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
+    ) -> Result<MultiplexedConnection, String> {
+        let open = async {
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(None)
+                .set_response_timeout(None)
+                .set_pipeline_buffer_size(IN_FLIGHT)
+                .set_push_sender(push);
+            let client = self.endpoint.client()?;
+            let connection = client.get_multiplexed_async_connection_with_config(&config).await;
+            let mut connection = connection.map_err(|error| describe(&error.to_string()))?;
+            check_version(&mut connection).await?;
+            Ok(connection)
+        };
+        let limit = self.connect_timeout;
+        timeout(limit, open)
+            .await
+            .unwrap_or_else(|_| Err(format!("no connection within {}ms", limit.as_millis())))
+    }
+
+    /// Sends at once and returns the answers under way. `permit` is held until they are there or given up.
+    pub(crate) fn send(
+        &self,
+        mut connection: MultiplexedConnection,
+        packed: Packed,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Pending<Vec<Value>> {
+        let after = self.command_timeout;
+        let until = Instant::now() + after;
+        let mut answers =
+            launch(async move { connection.send_packed_commands(&packed.pipeline, 0, packed.answers).await });
+        Box::pin(async move {
+            let _permit = permit;
+            match tokio::time::timeout_at(until, &mut answers).await {
+                Ok(Ok(values)) => Ok(values),
+                Ok(Err(_)) => Err(RemoteError::Broken),
+                Err(_) => Err(RemoteError::Late { after }),
+            }
+        })
+    }
+}
+
+/// Takes a place among the operations under way.
+pub(crate) fn permit(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, RemoteError> {
+    Arc::clone(places).try_acquire_owned().map_err(|_| RemoteError::Busy)
+}
+
+type Answers = Pin<Box<dyn Future<Output = RedisResult<Vec<Value>>> + Send>>;
+
+/// Polls the future once, which puts the commands into the queue of the connection: calls of this function are sent
+/// in their order. Without tokio's budget, by which a busy task would be made to wait before it has sent.
+fn launch(sending: impl Future<Output = RedisResult<Vec<Value>>> + Send + 'static) -> Answers {
+    let mut answers: Answers = Box::pin(tokio::task::unconstrained(sending));
+    match answers.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => Box::pin(std::future::ready(result)),
+        Poll::Pending => answers,
+    }
+}
+
+/// HELLO answers the version to every user that may connect, INFO does not.
+async fn check_version(connection: &mut MultiplexedConnection) -> Result<(), String> {
+    let hello: Value = cmd("HELLO").query_async(connection).await.map_err(|e| describe(&e.to_string()))?;
+    let Value::Map(fields) = hello else { return Err("HELLO was not answered with a map".to_owned()) };
+    let version = fields.into_iter().find_map(|(name, value)| match (name, value) {
+        (Value::BulkString(name), Value::BulkString(value)) if name == b"version" => {
+            String::from_utf8(value).ok()
+        }
+        _ => None,
+    });
+    let version = version.unwrap_or_default();
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    match major {
+        Some(MIN_MAJOR..) => Ok(()),
+        _ => Err(format!("Redis {version} is too old: {MIN_MAJOR}.0 or newer is needed")),
+    }
+}
+
+/// An error of the client, in one bounded line.
+pub(crate) fn describe(error: &str) -> String {
+    const LONGEST: usize = 200;
+    error.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect()
+}
