@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// of the clock that gave them, so an absolute calendar deadline survives the way to [`Deadline`] and back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// Milliseconds since an arbitrary start; never goes back.
+    /// Milliseconds since an arbitrary start; never goes back, and is 1 at least.
     pub mono_ms: u64,
     /// Milliseconds since the Unix epoch.
     pub unix_ms: i64,
@@ -41,6 +41,9 @@ pub struct Deadline(u64);
 impl Deadline {
     /// No deadline.
     pub const NEVER: Self = Self(u64::MAX);
+
+    /// A deadline that has passed at every moment.
+    pub const PAST: Self = Self(0);
 
     /// A deadline at a monotonic millisecond.
     pub fn at(mono_ms: u64) -> Self {
@@ -90,7 +93,7 @@ impl Clock for SystemClock {
     fn now(&self) -> Now {
         let elapsed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX / 2);
         let unix_ms = self.unix_at_start_ms.saturating_add_unsigned(elapsed);
-        Now { mono_ms: elapsed, unix_ms }
+        Now { mono_ms: elapsed + 1, unix_ms }
     }
 }
 
@@ -113,7 +116,7 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Now {
         let elapsed = self.elapsed_ms.load(Ordering::SeqCst);
-        Now { mono_ms: elapsed, unix_ms: Self::UNIX_START_MS.saturating_add_unsigned(elapsed) }
+        Now { mono_ms: elapsed + 1, unix_ms: Self::UNIX_START_MS.saturating_add_unsigned(elapsed) }
     }
 }
 
@@ -144,7 +147,8 @@ mod tests {
     #[test]
     fn moments_before_the_clock_started_are_no_deadlines() {
         let now = ManualClock::default().now();
-        assert_eq!(now.at_unix(now.unix_ms - 1), None);
+        assert_eq!(now.at_unix(now.unix_ms - 2), None);
+        assert!(Deadline::PAST.is_past(now));
         assert_eq!(now.at_unix(i64::MIN), None);
         assert!(now.at_unix(i64::MAX).is_some_and(|d| d != Deadline::NEVER));
     }

@@ -48,6 +48,9 @@ pub trait Memory: Send + 'static {
     /// Stores an entry; value and deadline both replace whatever the key had. May drop other entries for room.
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Deadline, now: Now) -> Stored;
 
+    /// Gives a living entry another deadline and leaves its value; false when none is alive at `now`.
+    fn expire(&mut self, key: &[u8], deadline: Deadline, now: Now) -> bool;
+
     /// Drops the entry; true when one was alive at `now`.
     fn remove(&mut self, key: &[u8], now: Now) -> bool;
 

@@ -1,1 +1,6 @@
 //! The memory tier in use and the near cache that keeps it coherent with the truth behind it.
+
+pub mod command;
+pub mod moka_tier;
+pub mod near;
+pub mod store;

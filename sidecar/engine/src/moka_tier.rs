@@ -1,0 +1,230 @@
+//! The memory tier on moka: its table and its recency order, with exact bytes, deadlines and scan order beside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use synapse_core::clock::{Deadline, Now};
+use synapse_core::memory::{Found, Memory, MemoryStats, Stored};
+
+/// What an entry costs beside its key and value, in bytes: moka's bookkeeping and the index.
+pub const ENTRY_OVERHEAD_BYTES: usize = 450;
+
+/// Entries that one [`Memory::tend`] looks at, at most.
+const TEND_ENTRIES: usize = 64;
+
+/// moka evicts in arrears; after this share of the budget was written, it is made to catch up.
+const CATCH_UP_SHARE: u64 = 64;
+
+/// A least-recently-used table of entries. Admission is not selective: what was just written can be read.
+#[derive(Debug)]
+pub struct MokaTier {
+    table: Cache<Bytes, Entry, RandomState>,
+    index: Arc<Mutex<Index>>,
+    hasher: RandomState,
+    capacity_bytes: u64,
+    written_since_catch_up: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    value: Bytes,
+    deadline: Deadline,
+}
+
+impl MokaTier {
+    /// A tier that holds at most `capacity_bytes`, keys, values and bookkeeping together.
+    pub fn new(capacity_bytes: u64) -> Self {
+        let hasher = RandomState::new();
+        let index = Arc::new(Mutex::new(Index::default()));
+        let (on_evict, evict_hasher) = (Arc::clone(&index), hasher.clone());
+        let table = Cache::builder()
+            .max_capacity(capacity_bytes)
+            .eviction_policy(EvictionPolicy::lru())
+            .weigher(|key: &Bytes, entry: &Entry| {
+                u32::try_from(weight(key.len(), entry.value.len())).unwrap_or(u32::MAX)
+            })
+            .eviction_listener(move |key: Arc<Bytes>, _, cause| {
+                if cause.was_evicted() {
+                    let mut index = lock(&on_evict);
+                    if index.remove(place(&evict_hasher, &key), &key).is_some() {
+                        index.evictions += 1;
+                    }
+                }
+            })
+            .build_with_hasher(hasher.clone());
+        Self { table, index, hasher, capacity_bytes, written_since_catch_up: 0 }
+    }
+
+    fn insert(&mut self, key: Bytes, entry: Entry) {
+        let weight = weight(key.len(), entry.value.len());
+        lock(&self.index).upsert(place(&self.hasher, &key), &key, entry.deadline, weight);
+        self.table.insert(key, entry);
+        self.written_since_catch_up += weight;
+        if self.written_since_catch_up > self.capacity_bytes / CATCH_UP_SHARE {
+            self.table.run_pending_tasks();
+            self.written_since_catch_up = 0;
+        }
+    }
+
+    fn forget(&mut self, key: &[u8]) -> Option<Slot> {
+        let slot = lock(&self.index).remove(place(&self.hasher, key), key)?;
+        self.table.invalidate(key);
+        Some(slot)
+    }
+}
+
+// === impl Memory for MokaTier ===
+
+impl Memory for MokaTier {
+    fn get<K: AsRef<[u8]>>(&mut self, keys: &[K], now: Now, mut visit: impl FnMut(usize, Option<Found<'_>>)) {
+        for (position, key) in keys.iter().enumerate() {
+            match self.table.get(key.as_ref()) {
+                Some(entry) if !entry.deadline.is_past(now) => {
+                    visit(position, Some(Found { value: &entry.value, deadline: entry.deadline }));
+                }
+                _ => visit(position, None),
+            }
+        }
+    }
+
+    fn set(&mut self, key: &[u8], value: &[u8], deadline: Deadline, _now: Now) -> Stored {
+        if weight(key.len(), value.len()) > self.capacity_bytes {
+            self.forget(key);
+            return Stored::TooLarge;
+        }
+        let entry = Entry { value: Bytes::copy_from_slice(value), deadline };
+        self.insert(Bytes::copy_from_slice(key), entry);
+        Stored::Kept
+    }
+
+    fn expire(&mut self, key: &[u8], deadline: Deadline, now: Now) -> bool {
+        match self.table.get(key) {
+            Some(entry) if !entry.deadline.is_past(now) => {
+                self.insert(Bytes::copy_from_slice(key), Entry { deadline, ..entry });
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn remove(&mut self, key: &[u8], now: Now) -> bool {
+        self.forget(key).is_some_and(|slot| !slot.deadline.is_past(now))
+    }
+
+    fn clear(&mut self) {
+        self.table.invalidate_all();
+        self.table.run_pending_tasks();
+        lock(&self.index).clear();
+    }
+
+    fn scan(&mut self, cursor: u64, count: usize, now: Now, mut visit: impl FnMut(&[u8])) -> u64 {
+        let index = lock(&self.index);
+        let mut last = None;
+        for (visited, ((place, key), slot)) in index.slots.range((cursor, Bytes::new())..).enumerate() {
+            // Keys in the same place have one cursor between them: they are visited together.
+            if visited >= count && last != Some(*place) {
+                return *place;
+            }
+            last = Some(*place);
+            if !slot.deadline.is_past(now) {
+                visit(key);
+            }
+        }
+        0
+    }
+
+    fn tend(&mut self, now: Now) {
+        for _ in 0..TEND_ENTRIES {
+            let due = lock(&self.index).first_past(now);
+            let Some(key) = due else { return };
+            self.forget(&key);
+            lock(&self.index).expirations += 1;
+        }
+    }
+
+    fn stats(&self) -> MemoryStats {
+        let index = lock(&self.index);
+        MemoryStats {
+            entries: index.slots.len() as u64,
+            bytes: index.bytes,
+            capacity_bytes: self.capacity_bytes,
+            evictions: index.evictions,
+            expirations: index.expirations,
+        }
+    }
+}
+
+// === Index ===
+
+/// What moka does not keep: the order of a scan, the order of deadlines, and the sum of bytes.
+#[derive(Debug, Default)]
+struct Index {
+    slots: BTreeMap<(u64, Bytes), Slot>,
+    deadlines: BTreeSet<(Deadline, Bytes)>,
+    bytes: u64,
+    evictions: u64,
+    expirations: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    deadline: Deadline,
+    weight: u64,
+}
+
+impl Index {
+    fn upsert(&mut self, place: u64, key: &Bytes, deadline: Deadline, weight: u64) {
+        if let Some(old) = self.slots.insert((place, key.clone()), Slot { deadline, weight }) {
+            self.release(key, old);
+        }
+        self.bytes += weight;
+        if deadline != Deadline::NEVER {
+            self.deadlines.insert((deadline, key.clone()));
+        }
+    }
+
+    fn remove(&mut self, place: u64, key: &[u8]) -> Option<Slot> {
+        let same_place = self.slots.range((place, Bytes::new())..).take_while(|((at, _), _)| *at == place);
+        let (id, _) = same_place.map(|(id, slot)| (id.clone(), slot)).find(|((_, held), _)| held == key)?;
+        let slot = self.slots.remove(&id)?;
+        self.release(&id.1, slot);
+        Some(slot)
+    }
+
+    fn release(&mut self, key: &Bytes, slot: Slot) {
+        self.bytes -= slot.weight;
+        if slot.deadline != Deadline::NEVER {
+            self.deadlines.remove(&(slot.deadline, key.clone()));
+        }
+    }
+
+    fn first_past(&self, now: Now) -> Option<Bytes> {
+        let (deadline, key) = self.deadlines.first()?;
+        deadline.is_past(now).then(|| key.clone())
+    }
+
+    fn clear(&mut self) {
+        self.slots.clear();
+        self.deadlines.clear();
+        self.bytes = 0;
+    }
+}
+
+/// Where a key stands in the order of a scan: 48 bits, so that a cursor is exact even for clients that read it as a
+/// floating-point number; never 0, which is the cursor of the beginning and the end.
+fn place(hasher: &RandomState, key: &[u8]) -> u64 {
+    (hasher.hash_one(key) >> 16).max(1)
+}
+
+fn weight(key_len: usize, value_len: usize) -> u64 {
+    (key_len + value_len + ENTRY_OVERHEAD_BYTES) as u64
+}
+
+/// The index stays usable after a panic elsewhere: each change of it is complete before anything can fail.
+fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {
+    index.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,140 @@
+//! The commands on a memory tier: what each means to keys, one after the other, under whoever's lock holds the store.
+
+mod arguments;
+mod counters;
+mod expiry;
+mod glob;
+mod keyspace;
+mod long_double;
+mod natural;
+mod read;
+mod watch;
+mod write;
+
+use bytes::Bytes;
+use synapse_core::clock::{Deadline, Now};
+use synapse_core::memory::{Found, Memory, MemoryStats, Stored};
+use synapse_core::reply::Reply;
+
+pub use self::watch::Watch;
+use self::watch::Watched;
+use crate::command::{Command, Op};
+
+/// Longest string a command may make, in bytes: what no argument could have brought (64 MiB).
+pub const MAX_VALUE_BYTES: usize = 64 << 20;
+
+/// Most payload that one reply may hold, in bytes (512 MiB).
+pub const MAX_REPLY_BYTES: usize = 512 << 20;
+
+/// A memory tier with the meaning of the commands on it.
+#[derive(Debug)]
+pub struct Store<M> {
+    memory: M,
+    watched: Watched,
+}
+
+/// The end of a command before its time: the reply that says why.
+type Outcome = Result<Reply, Reply>;
+
+impl<M: Memory> Store<M> {
+    /// A store on a memory tier.
+    pub fn new(memory: M) -> Self {
+        Self { memory, watched: Watched::default() }
+    }
+
+    /// Executes one command on keys. Its arity has been checked; commands of the connection are not known here.
+    pub fn run(&mut self, command: &Command, args: &[Bytes], now: Now) -> Reply {
+        self.dispatch(command, args, now).unwrap_or_else(|refusal| refusal)
+    }
+
+    /// Looks up many keys without a copy; see [`Memory::get`].
+    pub fn read<K: AsRef<[u8]>>(
+        &mut self,
+        keys: &[K],
+        now: Now,
+        visit: impl FnMut(usize, Option<Found<'_>>),
+    ) {
+        self.memory.get(keys, now, visit);
+    }
+
+    /// Takes back the room of some expired entries; see [`Memory::tend`].
+    pub fn tend(&mut self, now: Now) {
+        self.memory.tend(now);
+    }
+
+    /// The figures of the memory tier.
+    pub fn stats(&self) -> MemoryStats {
+        self.memory.stats()
+    }
+
+    fn dispatch(&mut self, command: &Command, args: &[Bytes], now: Now) -> Outcome {
+        match command.op {
+            Op::Get => Ok(self.get(args, now)),
+            Op::Mget => self.mget(args, now),
+            Op::Strlen => Ok(self.strlen(args, now)),
+            Op::Getrange | Op::Substr => self.getrange(args, now),
+            Op::Exists | Op::Touch => Ok(self.exists(args, now)),
+            Op::Type => Ok(self.type_of(args, now)),
+            Op::Set => self.set(args, now),
+            Op::Setex => self.setex(args, 1000, command, now),
+            Op::Psetex => self.setex(args, 1, command, now),
+            Op::Setnx => self.setnx(args, now),
+            Op::Getset => self.getset(args, now),
+            Op::Getdel => Ok(self.getdel(args, now)),
+            Op::Getex => self.getex(args, now),
+            Op::Mset => self.mset(args, now),
+            Op::Msetnx => self.msetnx(args, now),
+            Op::Append => self.append(args, now),
+            Op::Setrange => self.setrange(args, now),
+            Op::Incr => self.add(args, 1, now),
+            Op::Decr => self.add(args, -1, now),
+            Op::Incrby => self.incrby(args, now),
+            Op::Decrby => self.decrby(args, now),
+            Op::Incrbyfloat => self.incrbyfloat(args, now),
+            Op::Del | Op::Unlink => Ok(self.del(args, now)),
+            Op::Ttl | Op::Pttl | Op::Expiretime | Op::Pexpiretime => Ok(self.ttl(command.op, args, now)),
+            Op::Expire | Op::Pexpire | Op::Expireat | Op::Pexpireat => self.expire(command, args, now),
+            Op::Persist => Ok(self.persist(args, now)),
+            Op::Scan => self.scan(args, now),
+            Op::Dbsize => Ok(self.dbsize()),
+            Op::Flushall | Op::Flushdb => self.flush(args, now),
+            _ => Err(Reply::error("ERR command does not work on keys")),
+        }
+    }
+
+    // === one key: the ways in which every command touches the tier ===
+
+    fn with<R>(&mut self, key: &[u8], now: Now, mut look: impl FnMut(Option<Found<'_>>) -> R) -> R {
+        let mut seen = None;
+        self.memory.get(&[key], now, |_, found| seen = Some(look(found)));
+        seen.unwrap_or_else(|| look(None))
+    }
+
+    fn value(&mut self, key: &[u8], now: Now) -> Option<(Bytes, Deadline)> {
+        self.with(key, now, |found| found.map(|found| (Bytes::copy_from_slice(found.value), found.deadline)))
+    }
+
+    fn deadline(&mut self, key: &[u8], now: Now) -> Option<Deadline> {
+        self.with(key, now, |found| found.map(|found| found.deadline))
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8], deadline: Deadline, now: Now) -> Result<(), Reply> {
+        self.watched.changed(key);
+        if deadline.is_past(now) {
+            self.memory.remove(key, now);
+            return Ok(());
+        }
+        match self.memory.set(key, value, deadline, now) {
+            Stored::Kept => Ok(()),
+            Stored::TooLarge => Err(Reply::error("OOM command not allowed when used memory > 'maxmemory'.")),
+        }
+    }
+
+    fn drop_key(&mut self, key: &[u8], now: Now) -> bool {
+        let was_there = self.memory.remove(key, now);
+        if was_there {
+            self.watched.changed(key);
+        }
+        was_there
+    }
+}

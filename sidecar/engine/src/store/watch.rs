@@ -1,0 +1,86 @@
+//! WATCH: who looks at which key, and whether it changed since.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use synapse_core::clock::Now;
+use synapse_core::key::Key;
+use synapse_core::memory::Memory;
+
+use super::Store;
+
+/// What one session watches. Hand it back with [`Store::unwatch`] when the session ends.
+#[derive(Debug, Default)]
+pub struct Watch {
+    keys: HashMap<Key, Seen>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    changes: u64,
+    existed: bool,
+}
+
+/// The watched keys of all sessions. Empty as long as nobody watches, and then a change costs one comparison.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    keys: HashMap<Key, State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    watchers: usize,
+    changes: u64,
+}
+
+impl Watched {
+    pub(super) fn changed(&mut self, key: &[u8]) {
+        if !self.keys.is_empty()
+            && let Some(state) = self.keys.get_mut(key)
+        {
+            state.changes += 1;
+        }
+    }
+
+    pub(super) fn changed_where(&mut self, mut alive: impl FnMut(&[u8]) -> bool) {
+        for (key, state) in &mut self.keys {
+            state.changes += u64::from(alive(key.as_bytes()));
+        }
+    }
+}
+
+impl<M: Memory> Store<M> {
+    /// Watches `keys` for a session, beside those it watches already.
+    pub fn watch(&mut self, watch: &mut Watch, keys: &[Bytes], now: Now) {
+        for key in keys {
+            if watch.keys.contains_key(&key[..]) {
+                continue;
+            }
+            let key = Key::copy_from(key);
+            let existed = self.deadline(key.as_bytes(), now).is_some();
+            let state = self.watched.keys.entry(key.clone()).or_default();
+            state.watchers += 1;
+            watch.keys.insert(key, Seen { changes: state.changes, existed });
+        }
+    }
+
+    /// Whether a watched key changed, expired or was evicted since.
+    pub fn is_dirty(&mut self, watch: &Watch, now: Now) -> bool {
+        watch.keys.iter().any(|(key, seen)| {
+            let changes = self.watched.keys.get(key).map_or(0, |state| state.changes);
+            changes != seen.changes || seen.existed && self.deadline(key.as_bytes(), now).is_none()
+        })
+    }
+
+    /// Ends all watching of a session.
+    pub fn unwatch(&mut self, watch: &mut Watch) {
+        for (key, _) in watch.keys.drain() {
+            if let Some(state) = self.watched.keys.get_mut(&key) {
+                state.watchers -= 1;
+                if state.watchers == 0 {
+                    self.watched.keys.remove(&key);
+                }
+            }
+        }
+    }
+}

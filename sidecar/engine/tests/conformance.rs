@@ -1,0 +1,181 @@
+//! What every memory tier must do, run against each implementation.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use synapse_core::clock::{Clock, Deadline, ManualClock};
+use synapse_core::memory::{Memory, Stored};
+use synapse_engine::moka_tier::{ENTRY_OVERHEAD_BYTES, MokaTier};
+
+const CAPACITY: u64 = 1 << 20;
+
+fn value(tier: &mut impl Memory, key: &str, clock: &ManualClock) -> Option<Vec<u8>> {
+    let mut found = None;
+    tier.get(&[key], clock.now(), |_, entry| found = entry.map(|entry| entry.value.to_vec()));
+    found
+}
+
+fn keys(tier: &mut impl Memory, count: usize, clock: &ManualClock) -> Vec<Vec<u8>> {
+    let (mut cursor, mut seen) = (0, Vec::new());
+    loop {
+        cursor = tier.scan(cursor, count, clock.now(), |key| seen.push(key.to_vec()));
+        if cursor == 0 {
+            seen.sort();
+            return seen;
+        }
+    }
+}
+
+#[test]
+fn overwriting_replaces_the_deadline_in_both_directions() {
+    let (clock, mut tier) = (ManualClock::default(), MokaTier::new(CAPACITY));
+    let now = clock.now();
+    let _ = tier.set(b"a", b"1", now.after(10), now);
+    let _ = tier.set(b"a", b"2", Deadline::NEVER, now);
+    let _ = tier.set(b"b", b"1", Deadline::NEVER, now);
+    let _ = tier.set(b"b", b"2", now.after(10), now);
+    clock.advance(10);
+    tier.tend(clock.now());
+    assert_eq!(value(&mut tier, "a", &clock), Some(b"2".to_vec()));
+    assert_eq!(value(&mut tier, "b", &clock), Some(b"2".to_vec()));
+    clock.advance(1);
+    tier.tend(clock.now());
+    assert_eq!(value(&mut tier, "a", &clock), Some(b"2".to_vec()));
+    assert_eq!(value(&mut tier, "b", &clock), None);
+    assert_eq!((tier.stats().entries, tier.stats().expirations), (1, 1));
+}
+
+#[test]
+fn expired_entries_are_gone_before_their_room_is_taken_back() {
+    let (clock, mut tier) = (ManualClock::default(), MokaTier::new(CAPACITY));
+    let now = clock.now();
+    let _ = tier.set(b"a", b"1", now.after(1), now);
+    clock.advance(2);
+    assert_eq!(value(&mut tier, "a", &clock), None);
+    assert_eq!(keys(&mut tier, 10, &clock), Vec::<Vec<u8>>::new());
+    assert!(!tier.expire(b"a", Deadline::NEVER, clock.now()));
+    assert!(!tier.remove(b"a", clock.now()));
+}
+
+#[test]
+fn a_fresh_write_is_readable_and_the_budget_holds() {
+    let (clock, mut tier) = (ManualClock::default(), MokaTier::new(CAPACITY));
+    for n in 0..20_000 {
+        let key = format!("key:{n}");
+        assert_eq!(tier.set(key.as_bytes(), &[7; 100], Deadline::NEVER, clock.now()), Stored::Kept);
+        assert!(value(&mut tier, &key, &clock).is_some(), "{key} was refused");
+        let bytes = tier.stats().bytes;
+        assert!(bytes <= CAPACITY + CAPACITY / 32, "{bytes} bytes held");
+    }
+    let stats = tier.stats();
+    assert_eq!(stats.entries + stats.evictions, 20_000);
+    assert_eq!(keys(&mut tier, 100, &clock).len() as u64, stats.entries);
+}
+
+#[test]
+fn what_is_read_outlives_what_is_not() {
+    let (clock, mut tier) = (ManualClock::default(), MokaTier::new(CAPACITY));
+    let _ = tier.set(b"hot", b"1", Deadline::NEVER, clock.now());
+    for n in 0..10_000 {
+        let _ = tier.set(format!("cold:{n}").as_bytes(), &[7; 100], Deadline::NEVER, clock.now());
+        assert!(value(&mut tier, "hot", &clock).is_some(), "evicted after {n}");
+    }
+}
+
+#[test]
+fn large_values_do_not_pile_up_before_they_are_evicted() {
+    let (clock, mut tier) = (ManualClock::default(), MokaTier::new(CAPACITY));
+    let large = vec![0; 300_000];
+    for n in 0..50 {
+        assert_eq!(tier.set(format!("{n}").as_bytes(), &large, Deadline::NEVER, clock.now()), Stored::Kept);
+        assert!(tier.stats().bytes <= CAPACITY);
+    }
+}
+
+#[test]
+fn an_entry_above_the_budget_is_refused_and_takes_the_old_value_with_it() {
+    let (clock, mut tier) = (ManualClock::default(), MokaTier::new(CAPACITY));
+    let _ = tier.set(b"a", b"old", Deadline::NEVER, clock.now());
+    let most = vec![0; CAPACITY as usize - ENTRY_OVERHEAD_BYTES - 1];
+    assert_eq!(tier.set(b"a", &most, Deadline::NEVER, clock.now()), Stored::Kept);
+    assert_eq!(tier.set(b"a", &[&most[..], b"."].concat(), Deadline::NEVER, clock.now()), Stored::TooLarge);
+    assert_eq!(value(&mut tier, "a", &clock), None);
+    assert_eq!(tier.stats().bytes, 0);
+}
+
+#[test]
+fn clearing_leaves_nothing() {
+    let (clock, mut tier) = (ManualClock::default(), MokaTier::new(CAPACITY));
+    for n in 0..100 {
+        let _ = tier.set(format!("{n}").as_bytes(), b"v", clock.now().after(1000), clock.now());
+    }
+    tier.clear();
+    assert_eq!(value(&mut tier, "7", &clock), None);
+    assert_eq!((tier.stats().entries, tier.stats().bytes), (0, 0));
+    let _ = tier.set(b"7", b"again", Deadline::NEVER, clock.now());
+    assert_eq!(value(&mut tier, "7", &clock), Some(b"again".to_vec()));
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Set(u8, u8, Option<u64>),
+    Expire(u8, Option<u64>),
+    Remove(u8),
+    Get(u8),
+    Wait(u64),
+    Tend,
+    Clear,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let ttl = || prop::option::of(0u64..6);
+    prop_oneof![
+        4 => (0..6u8, any::<u8>(), ttl()).prop_map(|(key, value, ttl)| Step::Set(key, value, ttl)),
+        2 => (0..6u8, ttl()).prop_map(|(key, ttl)| Step::Expire(key, ttl)),
+        1 => (0..6u8).prop_map(Step::Remove),
+        3 => (0..6u8).prop_map(Step::Get),
+        2 => (0u64..4).prop_map(Step::Wait),
+        1 => Just(Step::Tend),
+        1 => Just(Step::Clear),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn it_behaves_as_a_map_with_deadlines(steps in prop::collection::vec(step(), 1..60)) {
+        let (clock, mut tier) = (ManualClock::default(), MokaTier::new(CAPACITY));
+        let mut model: BTreeMap<u8, (u8, Deadline)> = BTreeMap::new();
+        for step in steps {
+            let now = clock.now();
+            let deadline = |ttl: Option<u64>| ttl.map_or(Deadline::NEVER, |ttl| now.after(ttl));
+            model.retain(|_, (_, deadline)| !deadline.is_past(now));
+            match step {
+                Step::Set(key, value, ttl) => {
+                    prop_assert_eq!(tier.set(&[key], &[value], deadline(ttl), now), Stored::Kept);
+                    model.insert(key, (value, deadline(ttl)));
+                }
+                Step::Expire(key, ttl) => {
+                    let alive = tier.expire(&[key], deadline(ttl), now);
+                    prop_assert_eq!(alive, model.contains_key(&key));
+                    model.entry(key).and_modify(|entry| entry.1 = deadline(ttl));
+                }
+                Step::Remove(key) => prop_assert_eq!(tier.remove(&[key], now), model.remove(&key).is_some()),
+                Step::Get(key) => {
+                    let mut found = None;
+                    tier.get(&[[key]], now, |_, entry| found = entry.map(|entry| (entry.value[0], entry.deadline)));
+                    prop_assert_eq!(found, model.get(&key).copied());
+                }
+                Step::Wait(ms) => clock.advance(ms),
+                Step::Tend => tier.tend(now),
+                Step::Clear => {
+                    tier.clear();
+                    model.clear();
+                }
+            }
+            let now = clock.now();
+            model.retain(|_, (_, deadline)| !deadline.is_past(now));
+            let held: Vec<Vec<u8>> = model.keys().map(|key| vec![*key]).collect();
+            prop_assert_eq!(keys(&mut tier, 2, &clock), held);
+        }
+    }
+}
