@@ -149,6 +149,12 @@ pub trait Remote: Send + Sync + 'static {
     /// keys of the store.
     fn clear(&self) -> Pending<u64>;
 
+    /// Whether changing something would be attempted now.
+    ///
+    /// # Errors
+    /// What the last attempt to connect met; holds no secret.
+    fn health(&self) -> Result<(), String>;
+
     /// Writes `value` under exactly `key`, outside the prefix, for `seconds`: how an instance shows that it lives.
     fn keep_alive(&self, key: Bytes, value: Bytes, seconds: u64) -> Pending<Reply>;
 }

@@ -76,14 +76,6 @@ impl RedisRemote {
         }
     }
 
-    /// Whether the ordered connection is open, and if not, what the last attempt met.
-    ///
-    /// # Errors
-    /// Why there is no connection; holds no secret.
-    pub fn health(&self) -> Result<(), String> {
-        self.ordered.health()
-    }
-
     fn read_link(&self) -> &Link {
         let turn = self.next_read.fetch_add(1, Ordering::Relaxed);
         let mut candidates = (0..self.reads.len()).map(|i| &self.reads[(turn + i) % self.reads.len()]);
@@ -125,6 +117,10 @@ impl Remote for RedisRemote {
 
     fn clear(&self) -> Pending<u64> {
         scan::clear(self.read_link().handle(), self.prefix.clone())
+    }
+
+    fn health(&self) -> Result<(), String> {
+        self.ordered.health()
     }
 
     fn keep_alive(&self, key: Bytes, value: Bytes, seconds: u64) -> Pending<Reply> {
