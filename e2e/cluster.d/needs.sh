@@ -8,26 +8,45 @@ need_root() {
 need_debian_packages() {
     local missing=()
     lacks umoci && missing+=(umoci)
+    lacks readelf && missing+=(binutils)
+    lacks busybox && missing+=(busybox-static)
     lacks iptables && missing+=(iptables)
     lacks conntrack && missing+=(conntrack)
     lacks ip && missing+=(iproute2)
     lacks openssl && missing+=(openssl)
     lacks unshare && missing+=(util-linux)
-    lacks gcc && missing+=(gcc libc6-dev)
+    lacks gcc && missing+=(gcc)
     lacks pkg-config && missing+=(pkg-config)
     [[ -x /usr/lib/cni/ptp ]] || missing+=(containernetworking-plugins)
-    [[ -x /usr/bin/busybox || -x /bin/busybox ]] || missing+=(busybox-static)
     [[ -e /usr/include/seccomp.h ]] || missing+=(libseccomp-dev)
-    ((${#missing[@]})) || return 0
-    command -v apt-get >/dev/null ||
-        die "these Debian packages, or what your system calls them, are missing: ${missing[*]}. Install them, then try again"
-    say "installing ${missing[*]}"
-    # The lists may be absent or stale on a fresh machine.
-    {
-        apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
-    } >"$cluster_home/apt.log" 2>&1 </dev/null ||
-        die "apt-get could not install ${missing[*]}: see $cluster_home/apt.log"
+    [[ -e /usr/include/stdlib.h ]] || missing+=(libc6-dev)
+    install_packages "${missing[@]}"
+}
+
+# For images alone, which need neither root nor a cluster when these are there.
+need_image_packages() {
+    local missing=()
+    lacks umoci && missing+=(umoci)
+    lacks readelf && missing+=(binutils)
+    lacks busybox && missing+=(busybox-static)
+    lacks redis-server && missing+=(redis-server)
+    lacks redis-cli && missing+=(redis-tools)
+    [[ -x /usr/bin/python3 ]] || missing+=(python3)
+    install_packages "${missing[@]}"
+}
+
+install_packages() { # PACKAGE...
+    local said
+    (($#)) || return 0
+    if lacks apt-get || [[ $(id -u) != 0 ]]; then
+        die "these Debian packages, or what your system calls them, are missing: $*. Install them (here that takes root and apt-get), then try again"
+    fi
+    say "installing $*"
+    # The lists may be absent or stale on a fresh machine; runlevel 1 keeps redis-server from starting as a service.
+    if ! said=$({ apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; } 2>&1 </dev/null); then
+        printf '%s\n' "$said" >&2
+        die "apt-get could not install $*"
+    fi
 }
 
 need_go() {

@@ -15,8 +15,8 @@ write_image() { # NAME OUT OPTIONS...
     umoci gc --layout "$work/layout"
     mkdir -p "$(dirname "$out")"
     # Renamed when complete: an interrupted run leaves no half of an image.
-    tar -C "$work/layout" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 --format=gnu -cf "$out.partial" .
-    mv "$out.partial" "$out"
+    tar -C "$work/layout" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 --format=gnu -cf "$out.$$" .
+    mv "$out.$$" "$out"
     say "$image: $(du -h --apparent-size "$out" | cut -f1) in $out"
 }
 

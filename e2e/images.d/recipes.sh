@@ -47,7 +47,8 @@ image_python() { # OUT
     mkdir -p "$work/root$library"
     (cd "$library" && find . -name '*.py' ! -path './test/*' ! -path './idlelib/*' ! -path './lib2to3/*' ! -path './tkinter/*' -print0) |
         tar -C "$library" --null --files-from - --dereference -cf - | tar -C "$work/root$library" -xf -
-    python3 -m pip --quiet --disable-pip-version-check install --no-compile --only-binary :all: --python-version "$version" \
+    # Run by the image's own interpreter, on whose version the package's dependencies depend.
+    python3 -m pip --python "$python" --quiet --disable-pip-version-check install --root-user-action ignore --no-compile --only-binary :all: \
         --target "$work/root$library" "redis==$redis_client_version"
     describe python "Debian's Python 3 with the redis package, for tests" "$version"
     write_image localhost/python:test "${1:?OUT}" "${labels[@]}" --config.user 65532:65532 --config.workingdir /tmp \
