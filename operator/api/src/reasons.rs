@@ -50,6 +50,8 @@ pub enum Problem {
     LimitBelowCapacity,
     /// The pod uses its node's network, so that the sidecar's admin port is a port of the node.
     AdminPortOnNode,
+    /// A container of the pod declares the sidecar's admin port as its own.
+    AdminPortTaken,
     /// Init containers that are not sidecars come first in the pod and cannot use the socket yet.
     StartsBeforeSidecar,
 }
@@ -116,7 +118,7 @@ impl SkipReason {
 
 impl Problem {
     /// Every problem, for metrics that show each from the start.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::CacheNotFound,
         Self::CredentialsNotMounted,
         Self::InvalidOverride,
@@ -126,6 +128,7 @@ impl Problem {
         Self::VariableTaken,
         Self::LimitBelowCapacity,
         Self::AdminPortOnNode,
+        Self::AdminPortTaken,
         Self::StartsBeforeSidecar,
     ];
 
@@ -142,6 +145,7 @@ impl Problem {
             Self::VariableTaken => "VariableTaken",
             Self::LimitBelowCapacity => "LimitBelowCapacity",
             Self::AdminPortOnNode => "AdminPortOnNode",
+            Self::AdminPortTaken => "AdminPortTaken",
             Self::StartsBeforeSidecar => "StartsBeforeSidecar",
         }
     }

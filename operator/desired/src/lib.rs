@@ -1,1 +1,3 @@
 //! Pure: what ought to be, values in, values out, clock passed in.
+
+pub mod inject;
