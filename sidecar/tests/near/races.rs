@@ -100,6 +100,40 @@ async fn a_read_that_overtakes_a_write_under_way_is_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_read_executed_before_a_write_and_answered_after_it_is_not_kept() {
+    let (server, proxy, cache) = begin().await;
+    server.cli(&["SET", "p:k", "old"]);
+    a_copy_of(&cache, "old").await;
+    proxy.close(Gate::OrderedRequests);
+    let write = spawn(&cache, "append k er");
+    eventually("the write is under way", async || cache.local("k").is_none()).await;
+    proxy.close(Gate::ReadAnswers);
+    let gets = server.calls("get");
+    let read = spawn(&cache, "get k");
+    executed(&server, "get", gets + 1).await;
+    proxy.open(Gate::OrderedRequests);
+    assert_eq!(write.await.unwrap(), Reply::Int(5));
+    proxy.open(Gate::ReadAnswers);
+    assert_eq!(read.await.unwrap(), bulk("old"));
+    assert_eq!(cache.local("k"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_from_before_a_flush_is_not_kept() {
+    let (server, proxy, cache) = begin().await;
+    server.cli(&["SET", "p:k", "old"]);
+    proxy.close(Gate::ReadAnswers);
+    let gets = server.calls("get");
+    let read = spawn(&cache, "get k");
+    executed(&server, "get", gets + 1).await;
+    server.cli(&["FLUSHALL"]);
+    assert_eq!(cache.run("set fence 1").await, Reply::OK);
+    proxy.open(Gate::ReadAnswers);
+    assert_eq!(read.await.unwrap(), bulk("old"));
+    assert_eq!(cache.local("k"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_two_writes_under_way_the_later_one_is_kept() {
     let (server, proxy, cache) = begin().await;
     proxy.close(Gate::OrderedAnswers);
