@@ -1,0 +1,166 @@
+//! One AdmissionReview in, one out: parses, asks the pure function, answers. Never denies.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use synapse_api::names;
+use synapse_api::reasons::SkipReason;
+use synapse_desired::inject::{Finding, Injected, Installed, Outcome, World, inject};
+
+use crate::metrics::{INJECTED, Metrics};
+use crate::world::Worlds;
+
+/// How long a pod of a labelled namespace may wait for the watch to tell of that label. A namespace and its pods are
+/// often created in one breath; the watch is milliseconds behind.
+const LABEL_WAIT: Duration = Duration::from_secs(1);
+/// At most so many warnings go into one answer.
+const MAX_WARNINGS: usize = 8;
+/// Longest warning in characters; the API server shows 256 and drops longer ones.
+const MAX_WARNING: usize = 250;
+
+/// The webhook's answer machine: shared by every request.
+#[derive(Debug)]
+pub struct Admission {
+    worlds: Arc<Worlds>,
+    installed: Installed,
+    metrics: Metrics,
+}
+
+/// A request that is no AdmissionReview.
+#[derive(Debug, thiserror::Error)]
+pub enum ReviewError {
+    /// Not JSON.
+    #[error("failed to read the AdmissionReview: not JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// JSON of another shape.
+    #[error("failed to read the AdmissionReview: {0}")]
+    Shape(&'static str),
+}
+
+// === impl Admission ===
+
+impl Admission {
+    /// Answers from `worlds`, for what was `installed`.
+    #[must_use]
+    pub fn new(worlds: Arc<Worlds>, installed: Installed, metrics: Metrics) -> Self {
+        Self { worlds, installed, metrics }
+    }
+
+    /// The answer to the review in `body`.
+    ///
+    /// # Errors
+    /// When `body` is not an AdmissionReview of `admission.k8s.io/v1`.
+    pub async fn review(&self, body: &[u8]) -> Result<Value, ReviewError> {
+        let begun = Instant::now();
+        let answer = self.answer(body, begun).await;
+        if answer.is_err() {
+            self.metrics.refused();
+        }
+        answer
+    }
+
+    async fn answer(&self, body: &[u8], begun: Instant) -> Result<Value, ReviewError> {
+        let review: Value = serde_json::from_slice(body)?;
+        let request = Request::read(&review)?;
+        if request.names_no_cache() {
+            self.wait_for_label(request.namespace).await;
+        }
+        let known = self.worlds.known();
+        let world = World {
+            namespace: request.namespace,
+            namespace_label: known.namespace_labels.get(request.namespace).map(String::as_str),
+            caches: known.caches.get(request.namespace),
+            installed: &self.installed,
+        };
+        let outcome = inject(request.pod, &world);
+        let seconds = begun.elapsed().as_secs_f64();
+        let mut response = json!({"uid": request.uid, "allowed": true});
+        match &outcome {
+            Outcome::Injected(Injected { patch, problems }) => {
+                self.metrics.reviewed(INJECTED, problems.iter().map(|found| found.reason), seconds);
+                response["patchType"] = "JSONPatch".into();
+                response["patch"] = STANDARD.encode(serde_json::to_vec(patch)?).into();
+                if !problems.is_empty() {
+                    response["warnings"] = problems.iter().take(MAX_WARNINGS).map(warning).collect();
+                }
+            }
+            Outcome::Skipped(reason) => {
+                self.metrics.reviewed(reason.as_str(), std::iter::empty(), seconds);
+                if deserves_a_warning(*reason) {
+                    response["warnings"] = json!([warning_text(&format!(
+                        "synapse: not injected: {}: {}",
+                        reason.as_str(),
+                        reason.explanation()
+                    ))]);
+                }
+            }
+        }
+        tracing::debug!(namespace = request.namespace, pod = request.name, ?outcome, "reviewed");
+        Ok(json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}))
+    }
+
+    /// Waits, within [`LABEL_WAIT`], until the label of `namespace` is known. Only pods that name no cache come here,
+    /// and those reach the webhook only from labelled namespaces.
+    async fn wait_for_label(&self, namespace: &str) {
+        let mut changes = self.worlds.changes();
+        let known = async {
+            while !self.worlds.known().namespace_labels.contains_key(namespace) {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(LABEL_WAIT, known).await.is_err() {
+            tracing::debug!(namespace, "the namespace's label did not become known in time");
+        }
+    }
+}
+
+/// What of a review matters here.
+struct Request<'a> {
+    uid: &'a str,
+    namespace: &'a str,
+    name: &'a str,
+    pod: &'a Value,
+}
+
+impl<'a> Request<'a> {
+    fn read(review: &'a Value) -> Result<Self, ReviewError> {
+        if review["apiVersion"] != "admission.k8s.io/v1" || review["kind"] != "AdmissionReview" {
+            return Err(ReviewError::Shape("expected an AdmissionReview of admission.k8s.io/v1"));
+        }
+        let request = &review["request"];
+        let uid = request["uid"].as_str().filter(|uid| !uid.is_empty());
+        let Some(uid) = uid else { return Err(ReviewError::Shape("request.uid is missing")) };
+        Ok(Self {
+            uid,
+            namespace: request["namespace"].as_str().unwrap_or_default(),
+            name: request["name"].as_str().unwrap_or_default(),
+            pod: &request["object"],
+        })
+    }
+
+    fn names_no_cache(&self) -> bool {
+        self.pod["metadata"]["annotations"].get(names::INJECT).is_none()
+    }
+}
+
+/// Whether the author of the pod would want to know: whoever opted out or is injected already does.
+fn deserves_a_warning(reason: SkipReason) -> bool {
+    !matches!(reason, SkipReason::OptedOut | SkipReason::NotRequested | SkipReason::AlreadyInjected)
+}
+
+fn warning(found: &Finding) -> Value {
+    warning_text(&format!("synapse: {}: {}", found.reason.as_str(), found.detail))
+}
+
+fn warning_text(text: &str) -> Value {
+    // Control characters would be dropped with the whole warning by some clients.
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_WARNING).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! What the webhook knows without asking: caches and namespaces, as the watches last told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use synapse_api::cache::SynapseCacheSpec;
+use tokio::sync::watch;
+
+/// The caches and the labels of namespaces, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Caches by namespace and name.
+    pub caches: BTreeMap<String, BTreeMap<String, SynapseCacheSpec>>,
+    /// Value of the label `synapse.dev/inject` by namespace, where there is one.
+    pub namespace_labels: BTreeMap<String, String>,
+}
+
+/// What is known, read without a lock and replaced as a whole.
+#[derive(Debug)]
+pub struct Worlds {
+    known: ArcSwap<Known>,
+    changed: watch::Sender<u64>,
+}
+
+// === impl Worlds ===
+
+impl Default for Worlds {
+    fn default() -> Self {
+        Self { known: ArcSwap::default(), changed: watch::Sender::new(0) }
+    }
+}
+
+impl Worlds {
+    /// Replaces what is known and wakes who waits for a change.
+    pub fn publish(&self, known: Known) {
+        self.known.store(Arc::new(known));
+        self.changed.send_modify(|version| *version = version.wrapping_add(1));
+    }
+
+    /// What is known now.
+    #[must_use]
+    pub fn known(&self) -> Arc<Known> {
+        self.known.load_full()
+    }
+
+    /// A receiver that sees every later change.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+}
