@@ -36,21 +36,67 @@ created() { k get pods -l app=stream --no-headers | wc -l; }
 grows() { (($(created) > $1)); }
 eventually 20 "pods are being created" grows 0
 
-bundle() { kubectl get mutatingwebhookconfiguration synapse-injector -o jsonpath='{.webhooks[0].clientConfig.caBundle}' | sha256sum; }
-leaf() { ko get secret synapse-webhook-tls -o jsonpath='{.data}' | sha256sum; }
-differs() { # OLD COMMAND
-    [[ $("$2") != "$1" ]]
+bundle() { kubectl get mutatingwebhookconfiguration synapse-injector -o jsonpath='{.webhooks[0].clientConfig.caBundle}' | base64 -d; }
+part() { ko get secret synapse-webhook-tls -o jsonpath="{.data.${1/./\\.}}" | base64 -d; }
+put() { # KEY=FILE...: into the operator's Secret
+    local pair data=
+    for pair; do data+="${data:+,}\"${pair%%=*}\":\"$(base64 -w0 "${pair#*=}")\""; done
+    ko patch secret synapse-webhook-tls --type=merge -p "{\"data\":{$data}}" >/dev/null
 }
+new_key() { openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1" 2>/dev/null; }
+serial() { openssl x509 -noout -serial <<<"$1"; }
+leaf_is_not() { [[ $(serial "$(part tls.crt)") != "$1" ]]; }
+work=$(mktemp -d)
+afterwards "rm -rf $work"
 
-note "--- certificates"
-old=$(leaf)
-ko delete secret synapse-webhook-tls >/dev/null
-has_new_leaf() { ko get secret synapse-webhook-tls >/dev/null && differs "$old" leaf; }
-eventually 60 "a new certificate was made" has_new_leaf
+note "--- a serving certificate with ten days to live is replaced"
+part ca.crt >"$work/ca.crt"
+part ca.key >"$work/ca.key"
+new_key "$work/leaf.key"
+host=synapse-webhook.$release_namespace.svc
+openssl req -new -key "$work/leaf.key" -subj "/CN=$host" -out "$work/leaf.csr"
+openssl x509 -req -in "$work/leaf.csr" -CA "$work/ca.crt" -CAkey "$work/ca.key" -days 10 -out "$work/leaf.crt" \
+    -extfile <(printf 'subjectAltName=DNS:%s,DNS:%s.cluster.local\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n' "$host" "$host") 2>/dev/null
+short=$(serial "$(<"$work/leaf.crt")")
+put tls.crt="$work/leaf.crt" tls.key="$work/leaf.key"
+eventually 60 "it was replaced" leaf_is_not "$short"
+openssl x509 -noout -checkend $((80 * 86400)) <<<"$(part tls.crt)" >/dev/null || fail "the new one does not live long"
+
+note "--- the authority is replaced: first published beside the old one, then used"
+# An authority that was made an hour ago, less 25 s: old enough to sign after 25 s more. Certificates are dated an hour back.
+new_key "$work/authority.key"
+openssl req -new -key "$work/authority.key" -subj "/CN=a later authority" -out "$work/authority.csr"
+cat >"$work/ca.conf" <<TEXT
+[ca]
+default_ca = this
+[this]
+database = $work/index
+new_certs_dir = $work
+rand_serial = yes
+default_md = sha256
+policy = any
+x509_extensions = authority
+[any]
+commonName = supplied
+[authority]
+basicConstraints = critical, CA:true
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+TEXT
+: >"$work/index"
+openssl ca -batch -notext -selfsign -config "$work/ca.conf" -keyfile "$work/authority.key" -in "$work/authority.csr" -out "$work/authority.crt" \
+    -startdate "$(date -u -d '-7175 seconds' +%Y%m%d%H%M%SZ)" -enddate "$(date -u -d '+1000 days' +%Y%m%d%H%M%SZ)" 2>/dev/null
+cat "$work/authority.crt" "$work/ca.crt" >"$work/both.crt"
+before_leaf=$(serial "$(part tls.crt)")
+put ca.crt="$work/both.crt" ca.key="$work/authority.key"
+published_beside() { [[ $(bundle) == "$(<"$work/both.crt")" ]]; }
+eventually 20 "both authorities are published" published_beside
+equal "the old one's certificate is still served" "$before_leaf" "$(serial "$(part tls.crt)")"
+eventually 90 "the new authority has signed" leaf_is_not "$before_leaf"
+openssl verify -CAfile "$work/authority.crt" <(part tls.crt) >/dev/null || fail "not signed by the new authority"
 operator_ready >/dev/null
 
 note "--- a caBundle that something reset"
-old=$(bundle)
 kubectl patch mutatingwebhookconfiguration synapse-injector --type=json \
     -p '[{"op":"replace","path":"/webhooks/1/clientConfig/caBundle","value":""}]' >/dev/null
 both_have_one() {
