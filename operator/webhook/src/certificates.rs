@@ -116,9 +116,9 @@ pub fn plan(material: Option<&Material>, hosts: &[String], now: i64) -> Plan {
     let age = |validity: &inspect::Validity| now - validity.not_before - CLOCK_SKEW;
     if newest.not_after - now < AUTHORITY_RENEWAL {
         Plan::AddAuthority
-    } else if signer > 0 && age(newest) >= OVERLAP {
-        Plan::SignLeaf
-    } else if signer == 0 && leaf.validity.not_after - now < LEAF_RENEWAL {
+    } else if (signer > 0 && age(newest) >= OVERLAP)
+        || (signer == 0 && leaf.validity.not_after - now < LEAF_RENEWAL)
+    {
         Plan::SignLeaf
     } else if signer == 0 && authorities.len() > 1 && age(&leaf.validity) >= OVERLAP {
         Plan::DropAuthorities
