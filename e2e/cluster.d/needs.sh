@@ -29,6 +29,7 @@ need_image_packages() {
     lacks umoci && missing+=(umoci)
     lacks readelf && missing+=(binutils)
     lacks busybox && missing+=(busybox-static)
+    [[ -d /usr/share/ca-certificates/mozilla ]] || missing+=(ca-certificates)
     lacks redis-server && missing+=(redis-server)
     lacks redis-cli && missing+=(redis-tools)
     [[ -x /usr/bin/python3 ]] || missing+=(python3)

@@ -12,8 +12,13 @@ die() {
 patiently() { # WHAT LOG COMMAND...
     local what=$1 log=$2 begun=$SECONDS job
     shift 2
-    "$@" >"$log" 2>&1 &
+    # A process group of its own, so that an interruption ends the job with all that it started.
+    set -m
+    "$@" >"$log" 2>&1 </dev/null &
     job=$!
+    set +m
+    # shellcheck disable=SC2064  # this job
+    trap "kill -TERM -- -$job 2>/dev/null; exit 130" INT TERM
     while kill -0 "$job" 2>/dev/null; do
         # `wait -n` would hide the job's exit code from the `wait` below.
         if ((SECONDS - begun > 0 && (SECONDS - begun) % 15 == 0)); then
@@ -22,6 +27,7 @@ patiently() { # WHAT LOG COMMAND...
         fi
         sleep 0.2
     done
+    trap - INT TERM
     if ! wait "$job"; then
         say "$what: failed; the end of $log:"
         tail -n 20 "$log" >&2

@@ -9,12 +9,13 @@ image_operator() { # BINARY OUT
     synapse_image synapse-operator "Injects Synapse's sidecars and keeps its caches and topics as they are declared" 40 "$@"
 }
 
-# The same content as images/*.Dockerfile: one static binary, no shell, user 65532.
+# The same content as images/*.Dockerfile: one static binary and the public authorities, no shell, user 65532.
 synapse_image() { # NAME DESCRIPTION LIMIT_MB BINARY OUT
     (($# == 5)) || die "give the binary and the file to write: see $0 --help"
     local version size
     version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$here/../Cargo.toml")
     add_static "$4" "/$1"
+    add_authorities
     size=$(stat --format %s "$4")
     ((size <= $3 * 1000 * 1000)) || die "$4 has $size bytes, but the image of $1 may have $3 MB: strip it, or build it with --release"
     describe "$1" "$2" "$version"

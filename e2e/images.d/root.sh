@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154  # sourced by images, which sets work
 # Fills an image's root folder: a static binary, or programs of this machine together with the libraries that they load.
 
-# A program that asks for an interpreter is dynamic, and would not start in an image that holds nothing else.
+# A program that asks for an interpreter is dynamic, and would not start in an image without libraries.
 add_static() { # BINARY PATH_IN_IMAGE
     [[ -f $1 && -x $1 ]] || die "$1 is not an executable file"
     if readelf --program-headers --wide "$1" | grep -q INTERP; then
@@ -19,6 +19,12 @@ add_with_libraries() { # FILE...
     ldd "$@" 2>/dev/null | grep -o '/[^ :)]*' | sort -u | while read -r file; do
         [[ -e $work/root$file ]] || install -D -m 0755 "$(realpath "$file")" "$work/root$file"
     done
+}
+
+# The public certificate authorities as Debian ships them, without those that this machine's owner added.
+add_authorities() {
+    mkdir -p "$work/root/etc/ssl/certs"
+    cat /usr/share/ca-certificates/mozilla/*.crt >"$work/root/etc/ssl/certs/ca-certificates.crt"
 }
 
 # The folders that programs expect, and names for the two users.
