@@ -1,6 +1,7 @@
 //! The memory tier in use and the near cache that keeps it coherent with the truth behind it.
 
 pub mod command;
+pub mod glob;
 pub mod moka_tier;
 pub mod near;
 pub mod store;

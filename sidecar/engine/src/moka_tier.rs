@@ -14,7 +14,7 @@ use synapse_core::memory::{Found, Memory, MemoryStats, Stored};
 pub const ENTRY_OVERHEAD_BYTES: usize = 450;
 
 /// Entries that one [`Memory::tend`] looks at, at most.
-const TEND_ENTRIES: usize = 64;
+const TEND_ENTRIES: usize = 1024;
 
 /// moka evicts in arrears; after this share of the budget was written, it is made to catch up.
 const CATCH_UP_SHARE: u64 = 64;

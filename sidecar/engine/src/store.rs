@@ -3,7 +3,6 @@
 mod arguments;
 mod counters;
 mod expiry;
-mod glob;
 mod keyspace;
 mod long_double;
 mod natural;

@@ -41,6 +41,14 @@ impl Batch {
         self.ends.clear();
     }
 
+    /// Adds a whole command; one without arguments is none.
+    pub fn push<const N: usize>(&mut self, args: [Bytes; N]) {
+        if N > 0 {
+            self.args.extend(args);
+            self.end_command();
+        }
+    }
+
     /// Adds an argument to the command being built.
     pub(crate) fn push_arg(&mut self, arg: Bytes) {
         self.args.push(arg);
@@ -59,12 +67,9 @@ mod tests {
     #[test]
     fn commands_come_back_as_they_went_in() {
         let mut batch = Batch::default();
-        for command in [&["GET", "a"][..], &["PING"]] {
-            for arg in command {
-                batch.push_arg(Bytes::from_static(arg.as_bytes()));
-            }
-            batch.end_command();
-        }
+        batch.push([Bytes::from("GET"), Bytes::from("a")]);
+        batch.push([]);
+        batch.push([Bytes::from("PING")]);
         assert_eq!(batch.len(), 2);
         assert_eq!(batch.command(0), ["GET", "a"]);
         assert_eq!(batch.command(1), ["PING"]);

@@ -1,1 +1,12 @@
 //! Listeners, sessions, the one file that speaks both languages, HTTP, admin.
+
+pub mod backend;
+pub mod drain;
+pub mod listener;
+pub mod socket;
+
+mod answers;
+mod client;
+mod execute;
+mod http_cache;
+mod session;

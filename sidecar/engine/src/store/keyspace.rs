@@ -6,7 +6,8 @@ use synapse_core::memory::Memory;
 use synapse_core::reply::Reply;
 
 use super::arguments::{SYNTAX, integer, is_option};
-use super::{Outcome, Store, glob};
+use super::{Outcome, Store};
+use crate::glob;
 
 /// How many keys a SCAN looks at when it does not say.
 const SCAN_COUNT: usize = 10;

@@ -21,6 +21,13 @@ struct Seen {
     existed: bool,
 }
 
+impl Watch {
+    /// Whether any key is watched.
+    pub fn is_watching(&self) -> bool {
+        !self.keys.is_empty()
+    }
+}
+
 /// The watched keys of all sessions. Empty as long as nobody watches, and then a change costs one comparison.
 #[derive(Debug, Default)]
 pub(super) struct Watched {

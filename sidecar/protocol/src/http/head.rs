@@ -30,8 +30,6 @@ pub struct Head {
     pub accept: Option<String>,
     /// `If-None-Match`, as written.
     pub if_none_match: Option<String>,
-    /// `traceparent`, as written.
-    pub traceparent: Option<String>,
     /// Whether the connection goes on after the answer.
     pub keep_alive: bool,
     /// Whether the client waits for `100 Continue` before it sends the body.
@@ -99,7 +97,6 @@ pub fn parse(head: &[u8]) -> Result<Head, HttpError> {
         content_type: found.content_type.map(str::to_owned),
         accept: found.accept.map(str::to_owned),
         if_none_match: found.if_none_match.map(str::to_owned),
-        traceparent: found.traceparent.map(str::to_owned),
         keep_alive: if minor == 1 { !found.close } else { found.keep_alive && !found.close },
         expect_continue: minor == 1 && found.expect_continue,
         content_length,
@@ -141,7 +138,6 @@ struct Headers<'a> {
     content_type: Option<&'a str>,
     accept: Option<&'a str>,
     if_none_match: Option<&'a str>,
-    traceparent: Option<&'a str>,
     content_length: Option<&'a str>,
     transfer_encoding: Option<&'a str>,
     close: bool,
@@ -164,7 +160,6 @@ impl<'a> Headers<'a> {
             "content-type" => &mut self.content_type,
             "accept" => &mut self.accept,
             "if-none-match" => &mut self.if_none_match,
-            "traceparent" => &mut self.traceparent,
             "content-length" => &mut self.content_length,
             "transfer-encoding" => &mut self.transfer_encoding,
             "expect" if value.eq_ignore_ascii_case("100-continue") => {

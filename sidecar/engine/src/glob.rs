@@ -1,7 +1,7 @@
 //! Glob patterns as Redis matches them: `*`, `?`, `[a-z^]`, backslash; in time linear to pattern times text.
 
 /// Whether `text` matches `pattern`.
-pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     // Where to go on when a mismatch shows that the last star must take one byte more. Only the last one matters:
     // an earlier star could take no more than this one can.

@@ -1,0 +1,99 @@
+//! What stands behind the socket: memory alone, or memory before a Redis. It can change while clients are connected.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use synapse_core::clock::{Clock, SystemClock};
+use synapse_core::memory::MemoryStats;
+use synapse_engine::moka_tier::MokaTier;
+use synapse_engine::near::{Near, NearStats};
+use synapse_engine::store::Store;
+
+/// The cache that the sessions of a server share.
+#[derive(Debug)]
+pub struct Backend {
+    /// Its clock.
+    pub(crate) clock: SystemClock,
+    /// What keeps the entries.
+    kind: RwLock<Arc<Kind>>,
+}
+
+/// The kinds of backend.
+pub(crate) enum Kind {
+    /// Memory is all there is.
+    Memory(Mutex<Store<MokaTier>>),
+    /// Memory holds copies of what a Redis holds.
+    Near(Near<MokaTier, SystemClock>),
+}
+
+/// Figures of a backend.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Of its memory.
+    pub memory: MemoryStats,
+    /// Of the near cache, where there is a Redis.
+    pub near: Option<NearStats>,
+}
+
+impl Backend {
+    /// A cache of `capacity_bytes` in memory, with nothing behind it.
+    pub fn memory(clock: SystemClock, capacity_bytes: u64) -> Self {
+        let store = Mutex::new(Store::new(MokaTier::new(capacity_bytes)));
+        Self { clock, kind: RwLock::new(Arc::new(Kind::Memory(store))) }
+    }
+
+    /// A near cache before a Redis.
+    pub fn near(clock: SystemClock, near: Near<MokaTier, SystemClock>) -> Self {
+        Self { clock, kind: RwLock::new(Arc::new(Kind::Near(near))) }
+    }
+
+    /// Puts `other` in the place of what stands behind the socket. Sessions take it up with their next batch; what
+    /// memory held is forgotten, and a session that watches keys is closed, since its watch cannot be kept.
+    pub fn replace(&self, other: Self) {
+        *self.kind.write().unwrap_or_else(PoisonError::into_inner) = other.current();
+    }
+
+    /// The figures as they are now.
+    pub fn figures(&self) -> Figures {
+        match &*self.current() {
+            Kind::Memory(store) => Figures { memory: lock(store).stats(), near: None },
+            Kind::Near(near) => Figures { memory: near.memory_stats(), near: Some(near.stats()) },
+        }
+    }
+
+    /// Whether the Redis is connected; `None` where there is none.
+    pub fn redis_health(&self) -> Option<Result<(), String>> {
+        match &*self.current() {
+            Kind::Memory(_) => None,
+            Kind::Near(near) => Some(near.health()),
+        }
+    }
+
+    /// Takes back the room of some expired entries; bounded work, to be called now and then.
+    pub fn tend(&self) {
+        match &*self.current() {
+            Kind::Memory(store) => lock(store).tend(self.clock.now()),
+            Kind::Near(near) => near.tend(),
+        }
+    }
+
+    /// What stands behind the socket now.
+    pub(crate) fn current(&self) -> Arc<Kind> {
+        Arc::clone(&self.kind.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory(_) => "Memory",
+            Self::Near(_) => "Near",
+        })
+    }
+}
+
+/// The store, for the length of a batch and never across an await. A panic in a command leaves at worst that command
+/// half done, as an error in the middle of MSET would: the store stays usable.
+pub(crate) fn lock(store: &Mutex<Store<MokaTier>>) -> MutexGuard<'_, Store<MokaTier>> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
+}

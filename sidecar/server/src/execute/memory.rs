@@ -1,0 +1,126 @@
+//! A batch against memory alone: one lock, no wait.
+
+use synapse_core::clock::{Clock, Now};
+use synapse_core::memory::Memory;
+use synapse_core::reply::Reply;
+use synapse_engine::command::Op;
+use synapse_engine::store::{Store, Watch};
+use synapse_protocol::batch::Batch;
+
+use super::Progress;
+use crate::answers::Answers;
+use crate::client::connection::Server;
+use crate::client::{Client, Queued, Step};
+
+/// Most keys that are looked up together.
+const KEYS_AT_ONCE: usize = 64;
+
+/// Executes the commands of `batch` from a position on.
+pub(super) fn execute<M: Memory>(
+    clock: &impl Clock,
+    store: &mut Store<M>,
+    client: &mut Client,
+    watch: &mut Watch,
+    (batch, from): (&Batch, usize),
+    answers: &mut impl Answers,
+) -> Progress {
+    let (now, server) = (clock.now(), Server { memory: store.stats() });
+    let mut at = from;
+    while at < batch.len() {
+        if answers.is_full() {
+            return Progress::Full(at);
+        }
+        let args = batch.command(at);
+        at += 1;
+        match client.step(args, &server) {
+            Step::Run(command) if command.op == Op::Get => {
+                at += get_run(store, client, batch, at - 1, now, answers) - 1;
+            }
+            Step::Run(command) => answers.reply(client.version, &store.run(command, args, now)),
+            Step::Reply(reply) => answers.reply(client.version, &reply),
+            Step::Exec(queued) => {
+                let dirty = store.is_dirty(watch, now);
+                store.unwatch(watch);
+                if dirty {
+                    answers.reply(client.version, &Reply::NilArray);
+                } else {
+                    transaction(store, client, &queued, &server, now, answers);
+                }
+            }
+            Step::Watch => {
+                store.watch(watch, &args[1..], now);
+                answers.reply(client.version, &Reply::OK);
+            }
+            Step::Unwatch(reply) => {
+                store.unwatch(watch);
+                answers.reply(client.version, &reply);
+            }
+            Step::Close(reply) => {
+                if let Some(reply) = reply {
+                    answers.reply(client.version, &reply);
+                }
+                return Progress::Close;
+            }
+        }
+    }
+    Progress::Done
+}
+
+/// Answers the GETs that follow each other from position `from` on with one look-up; returns how many they were.
+fn get_run<M: Memory>(
+    store: &mut Store<M>,
+    client: &Client,
+    batch: &Batch,
+    from: usize,
+    now: Now,
+    answers: &mut impl Answers,
+) -> usize {
+    let mut keys: [&[u8]; KEYS_AT_ONCE] = [b""; KEYS_AT_ONCE];
+    let mut count = 0;
+    while count < KEYS_AT_ONCE
+        && let [name, key] = batch.command(from + count)
+        && name.eq_ignore_ascii_case(b"get")
+    {
+        keys[count] = key;
+        count += 1;
+    }
+    let mut answered = 0;
+    store.read(&keys[..count], now, |_, found| {
+        // Once the outbox is full, the rest of the run is left for the next turn.
+        if answered == 0 || !answers.is_full() {
+            answers.value(client.version, found.map(|found| found.value));
+            answered += 1;
+        }
+    });
+    answered
+}
+
+/// Executes the commands of a transaction, one after the other with nothing in between.
+fn transaction<M: Memory>(
+    store: &mut Store<M>,
+    client: &mut Client,
+    queued: &[Queued],
+    server: &Server,
+    now: Now,
+    answers: &mut impl Answers,
+) {
+    const EXCESSIVE: Reply =
+        Reply::error("ERR replies of the transaction exceed 512 MiB; all of it was executed");
+    let (start, version) = (answers.held(), client.version);
+    answers.array(queued.len());
+    let mut excessive = false;
+    for queued in queued {
+        let reply = match client.local(queued, server) {
+            Some(reply) => reply,
+            None => store.run(queued.command, &queued.args, now),
+        };
+        excessive |= answers.is_excessive(start);
+        if !excessive {
+            answers.reply(client.version, &reply);
+        }
+    }
+    if excessive {
+        answers.rewind(start);
+        answers.reply(version, &EXCESSIVE);
+    }
+}

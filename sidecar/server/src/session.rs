@@ -1,0 +1,212 @@
+//! One connection from its first byte to its last: read, decode all that came, execute, write once.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use synapse_core::reply::Reply;
+use synapse_protocol::batch::Batch;
+use synapse_protocol::detect::{Wire, detect};
+use synapse_protocol::frame::{self, Answer};
+use synapse_protocol::{http, resp};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::answers::{Answers, FrameAnswers, RespAnswers};
+use crate::drain::Drain;
+use crate::execute::{Executor, Progress};
+use crate::http_cache;
+
+const GET: Bytes = Bytes::from_static(b"GET");
+const SET: Bytes = Bytes::from_static(b"SET");
+const EX: Bytes = Bytes::from_static(b"EX");
+
+/// As much room is made for one read.
+const READ_BYTES: usize = 16 << 10;
+
+/// Buffers above this size are given back when they are empty: one large value does not cost memory for ever.
+const KEPT_BYTES: usize = 256 << 10;
+
+/// Reads that a session still makes when the end was asked for: what the client had sent by then.
+const READS_WHILE_DRAINING: usize = 16;
+
+/// Whether the session goes on after what was read is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    Read,
+    Close,
+}
+
+/// A session.
+#[derive(Debug)]
+pub(crate) struct Session<S> {
+    stream: S,
+    executor: Executor,
+    input: BytesMut,
+    drain: Drain,
+    reads_left: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// A session on a stream that was just accepted.
+    pub(crate) fn new(stream: S, executor: Executor, drain: Drain) -> Self {
+        Self { stream, executor, input: BytesMut::new(), drain, reads_left: READS_WHILE_DRAINING }
+    }
+
+    /// Serves the client until it leaves, says something that ends the connection, or the server drains.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub(crate) async fn run(mut self) -> io::Result<()> {
+        let wire = loop {
+            if let Some(wire) = detect(&self.input) {
+                break wire;
+            }
+            if !self.read().await? {
+                return Ok(());
+            }
+        };
+        match wire {
+            Wire::Resp => self.resp().await?,
+            Wire::Frames => self.frames().await?,
+            Wire::Http => self.http().await?,
+        }
+        self.stream.shutdown().await
+    }
+
+    async fn resp(&mut self) -> io::Result<()> {
+        let (mut decoder, mut batch) = (resp::request::Decoder::default(), Batch::default());
+        let mut answers = RespAnswers::default();
+        loop {
+            let decoded = decoder.decode(&mut self.input, &mut batch);
+            let mut after = self.execute(&mut batch, &mut answers).await?;
+            if let (Err(error), After::Read) = (decoded, after) {
+                let refusal = Reply::error_text(format!("ERR {error}"));
+                answers.reply(self.executor.client().version, &refusal);
+                after = After::Close;
+            }
+            self.write(&mut answers.out).await?;
+            if after == After::Close || !self.read().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn frames(&mut self) -> io::Result<()> {
+        let (mut batch, mut answers) = (Batch::default(), FrameAnswers::default());
+        loop {
+            let mut after = After::Read;
+            loop {
+                let decoded = frame::decode(&mut self.input);
+                if let Ok(Some(frame::Request::Get { key })) = decoded {
+                    batch.push([GET, key]);
+                    continue;
+                }
+                if let Ok(Some(frame::Request::Set { key, value, ttl_seconds })) = decoded {
+                    match ttl_seconds {
+                        0 => batch.push([SET, key, value]),
+                        ttl => batch.push([SET, key, value, EX, ttl.to_string().into()]),
+                    }
+                    continue;
+                }
+                // Whatever else it is, the requests before it are answered first.
+                self.execute(&mut batch, &mut answers).await?;
+                match decoded {
+                    Ok(Some(frame::Request::Refused(why))) => {
+                        frame::answer(&mut answers.out, Answer::Err(&why.to_string()));
+                    }
+                    Err(why) => {
+                        frame::answer(&mut answers.out, Answer::Err(&why.to_string()));
+                        after = After::Close;
+                        break;
+                    }
+                    Ok(_) => break,
+                }
+            }
+            self.write(&mut answers.out).await?;
+            if after == After::Close || !self.read().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn http(&mut self) -> io::Result<()> {
+        let (mut decoder, mut out) = (http::request::Decoder::default(), BytesMut::new());
+        loop {
+            let mut after = After::Read;
+            loop {
+                match decoder.decode(&mut self.input) {
+                    Ok(http::request::Step::Incomplete) => break,
+                    Ok(http::request::Step::Continue) => http::response::write_continue(&mut out),
+                    Ok(http::request::Step::Request(request)) => {
+                        http_cache::serve(&mut self.executor, &request, &mut out).await;
+                        self.write(&mut out).await?;
+                        if !request.head.keep_alive {
+                            after = After::Close;
+                            break;
+                        }
+                    }
+                    Err(error) => {
+                        http_cache::refuse(error, &mut out);
+                        after = After::Close;
+                        break;
+                    }
+                }
+            }
+            self.write(&mut out).await?;
+            if after == After::Close || !self.read().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Executes a batch and lets go of it. Answers are written in between when they grow large, so that a client that
+    /// does not read them holds up nobody but itself; the last of them are left to the caller to write.
+    async fn execute(
+        &mut self,
+        batch: &mut Batch,
+        answers: &mut (impl Answers + AsMut<BytesMut>),
+    ) -> io::Result<After> {
+        let mut at = 0;
+        let after = loop {
+            match self.executor.execute(batch, at, answers).await {
+                Progress::Done => break After::Read,
+                Progress::Close => break After::Close,
+                Progress::Full(next) => at = next,
+            }
+            self.write(answers.as_mut()).await?;
+        };
+        batch.clear();
+        Ok(after)
+    }
+
+    async fn write(&mut self, out: &mut BytesMut) -> io::Result<()> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        self.stream.write_all(out).await?;
+        out.clear();
+        if out.capacity() > KEPT_BYTES {
+            *out = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Reads on; false when the client has said all, or the server drains and nothing more is there.
+    async fn read(&mut self) -> io::Result<bool> {
+        if self.input.is_empty() && self.input.capacity() > KEPT_BYTES {
+            self.input = BytesMut::new();
+        }
+        self.input.reserve(READ_BYTES);
+        if self.drain.is_draining() {
+            self.reads_left = self.reads_left.saturating_sub(1);
+            if self.reads_left == 0 {
+                return Ok(false);
+            }
+        }
+        tokio::select! {
+            // What was sent before the end was asked for is still answered.
+            biased;
+            read = self.stream.read_buf(&mut self.input) => Ok(read? > 0),
+            () = self.drain.draining() => Ok(false),
+        }
+    }
+}
