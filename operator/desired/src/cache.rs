@@ -1,0 +1,6 @@
+//! What a cache should have in its namespace, and what is said of it.
+
+pub mod config_map;
+pub mod instance;
+pub mod pods;
+pub mod status;

@@ -1,0 +1,199 @@
+//! What a pod shows of its sidecar: injected or not, answering or not, with which Secrets.
+
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec, PodStatus, Volume};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use synapse_api::cache::SynapseCacheSpec;
+use synapse_api::{names, paths};
+
+use crate::inject::{Finding, SIDECAR, injected_status};
+
+/// What is kept of an injected pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// Its name.
+    pub name: String,
+    /// Whether its sidecar answers.
+    pub ready: bool,
+    /// The Secrets that its sidecar finds: name, key, and path below the directory of credentials.
+    pub credentials: Vec<Credential>,
+    /// What the webhook noted.
+    pub problems: Vec<Finding>,
+}
+
+/// One key of a Secret, mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// Name of the Secret.
+    pub secret: String,
+    /// The key in it.
+    pub key: String,
+    /// The file's path below the directory of credentials.
+    pub path: String,
+}
+
+/// What `pod` shows, or nothing when it has no sidecar, has ended, or is going.
+#[must_use]
+pub fn observe(pod: &Pod) -> Option<Observed> {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    if matches!(phase, Some("Succeeded" | "Failed")) || pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let status = injected_status(annotation(&pod.metadata, names::STATUS)?)?;
+    let states = pod.status.as_ref().and_then(|status| status.init_container_statuses.as_ref());
+    Some(Observed {
+        name: pod.metadata.name.clone()?,
+        ready: states.into_iter().flatten().any(|state| state.name == SIDECAR && state.ready),
+        credentials: pod.spec.as_ref().map(credentials).unwrap_or_default(),
+        problems: status.problems,
+    })
+}
+
+/// Leaves in `pod` only what [`observe`] and the events about it need: thousands of them are kept in memory.
+pub fn prune(pod: &mut Pod) {
+    let kept_annotation = |key: &String| [names::INJECT, names::STATUS].contains(&key.as_str());
+    pod.metadata = ObjectMeta {
+        name: pod.metadata.name.take(),
+        namespace: pod.metadata.namespace.take(),
+        uid: pod.metadata.uid.take(),
+        resource_version: pod.metadata.resource_version.take(),
+        deletion_timestamp: pod.metadata.deletion_timestamp.take(),
+        labels: pod.metadata.labels.take().map(|mut labels| {
+            labels.retain(|key, _| key == names::CACHE);
+            labels
+        }),
+        annotations: pod.metadata.annotations.take().map(|mut annotations| {
+            annotations.retain(|key, _| kept_annotation(key));
+            annotations
+        }),
+        ..ObjectMeta::default()
+    };
+    if let Some(spec) = pod.spec.take() {
+        let mounted = credentials_volume(&spec).cloned();
+        let mut sidecars = spec.init_containers.unwrap_or_default();
+        sidecars.retain(|container| container.name == SIDECAR);
+        for sidecar in &mut sidecars {
+            *sidecar = Container {
+                name: SIDECAR.to_owned(),
+                volume_mounts: sidecar.volume_mounts.take(),
+                ..Default::default()
+            };
+        }
+        pod.spec = Some(PodSpec {
+            init_containers: Some(sidecars),
+            volumes: mounted.map(|volume| vec![volume]),
+            ..PodSpec::default()
+        });
+    }
+    if let Some(status) = pod.status.take() {
+        let mut states = status.init_container_statuses.unwrap_or_default();
+        states.retain(|state| state.name == SIDECAR);
+        for state in &mut states {
+            *state = ContainerStatus { name: SIDECAR.to_owned(), ready: state.ready, ..Default::default() };
+        }
+        pod.status = Some(PodStatus {
+            phase: status.phase,
+            init_container_statuses: Some(states),
+            ..Default::default()
+        });
+    }
+}
+
+/// Whether a pod that mounts `credentials` finds what `spec` names.
+#[must_use]
+pub fn mounts_what_is_named(credentials: &[Credential], spec: &SynapseCacheSpec) -> bool {
+    let redis = spec.redis.as_ref();
+    let url = redis.and_then(|redis| redis.connection.url_from.as_ref()).map(|from| &from.secret_key_ref);
+    let ca = redis.and_then(|redis| redis.tls.as_ref()).map(|tls| &tls.ca_secret_ref);
+    let named = [(url, paths::url_item as fn(&str) -> String), (ca, paths::ca_item)];
+    named.into_iter().filter_map(|(reference, path)| Some((reference?, path))).all(|(reference, path)| {
+        credentials.contains(&Credential {
+            secret: reference.name.clone(),
+            key: reference.key.clone(),
+            path: path(&reference.key),
+        })
+    })
+}
+
+/// The value of the annotation `key`.
+#[must_use]
+pub fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
+    metadata.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
+fn credentials(spec: &PodSpec) -> Vec<Credential> {
+    let projected = credentials_volume(spec).and_then(|volume| volume.projected.as_ref());
+    let sources = projected.and_then(|projected| projected.sources.as_deref()).unwrap_or_default();
+    let secrets = sources.iter().filter_map(|source| source.secret.as_ref());
+    secrets
+        .flat_map(|secret| {
+            secret.items.iter().flatten().map(|item| Credential {
+                secret: secret.name.clone(),
+                key: item.key.clone(),
+                path: item.path.clone(),
+            })
+        })
+        .collect()
+}
+
+/// The volume that the sidecar mounts as its credentials, whatever it is called.
+fn credentials_volume(spec: &PodSpec) -> Option<&Volume> {
+    let sidecar = spec.init_containers.iter().flatten().find(|container| container.name == SIDECAR)?;
+    let mounts = sidecar.volume_mounts.iter().flatten();
+    let mount = mounts.into_iter().find(|mount| mount.mount_path == paths::CREDENTIALS_DIR)?;
+    spec.volumes.iter().flatten().find(|volume| volume.name == mount.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::{Installed, Outcome, World, inject};
+    use serde_json::{Value, json};
+    use std::collections::BTreeMap;
+
+    fn spec(secret: &str) -> SynapseCacheSpec {
+        let connection = json!({"urlFrom": {"secretKeyRef": {"name": secret, "key": "dsn"}}});
+        serde_json::from_value(json!({"redis": {"connection": connection}})).unwrap()
+    }
+
+    fn injected_pod() -> Value {
+        let mut pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "web-1", "uid": "u", "annotations": {names::INJECT: "catalog", "x": "y"}},
+            "spec": {"containers": [{"name": "app", "image": "a"}], "volumes": [{"name": "data", "emptyDir": {}}]},
+            "status": {"phase": "Running", "initContainerStatuses": [
+                {"name": SIDECAR, "ready": true, "restartCount": 0, "image": "i", "imageID": ""}
+            ]}
+        });
+        let installed = Installed { image: "s".into(), pull_policy: None, version: "1".into() };
+        let caches = BTreeMap::from([("catalog".to_owned(), spec("auth"))]);
+        let world =
+            World { namespace: "shop", namespace_label: None, caches: Some(&caches), installed: &installed };
+        let Outcome::Injected(injected) = inject(&pod, &world) else { panic!("not injected") };
+        json_patch::patch(&mut pod, &injected.patch).unwrap();
+        pod
+    }
+
+    #[test]
+    fn what_was_injected_is_observed_and_survives_pruning() {
+        let whole: Pod = serde_json::from_value(injected_pod()).unwrap();
+        let mut pruned = whole.clone();
+        prune(&mut pruned);
+        assert_eq!(observe(&pruned), observe(&whole));
+        let observed = observe(&whole).unwrap();
+        assert!(observed.ready && observed.problems.is_empty());
+        assert!(mounts_what_is_named(&observed.credentials, &spec("auth")));
+        assert!(!mounts_what_is_named(&observed.credentials, &spec("other")));
+        assert!(mounts_what_is_named(&observed.credentials, &SynapseCacheSpec::default()));
+        assert!(serde_json::to_string(&pruned).unwrap().len() < 1200);
+    }
+
+    #[test]
+    fn pods_that_end_or_were_never_injected_are_not_counted() {
+        let mut pod: Pod = serde_json::from_value(injected_pod()).unwrap();
+        pod.status.as_mut().unwrap().phase = Some("Succeeded".into());
+        assert_eq!(observe(&pod), None);
+        let mut pod: Pod = serde_json::from_value(injected_pod()).unwrap();
+        pod.metadata.annotations.as_mut().unwrap().remove(names::STATUS);
+        assert_eq!(observe(&pod), None);
+    }
+}
