@@ -5,7 +5,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/synapse
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export SYNAPSE_CACHE := $(CACHE)
 
-.PHONY: help deps check test deny advisories crds images demo demo-down
+.PHONY: help deps check test deny advisories crds images bench demo demo-down
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ crds: ## Regenerate crds/ and what is derived from the kinds
 
 images: ## Build both container images without a Docker engine (into the cache)
 	@e2e/build-images
+
+bench: deps ## Measure against redis-server in the same run and write docs/benchmarks.md
+	@cargo build --release --quiet -p synapse-sidecar
+	@bench/sidecar "$(CARGO_TARGET_DIR)/release/synapse-sidecar"
 
 demo: deps ## Bring up a cluster and tell the whole story in it
 	@e2e/demo
