@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::cache::SynapseCache;
 use crate::names::{KEYS, Key, VARIABLES};
-use crate::reasons::SkipReason;
+use crate::reasons::{Problem, SkipReason};
 use crate::topic::SynapseTopic;
 
 /// A generated file.
@@ -88,6 +88,12 @@ fn keys() -> String {
     text.push_str("\n## Why a pod was not injected\n\n| reason | what it means |\n| --- | --- |\n");
     for reason in SkipReason::ALL {
         text.push_str(&format!("| `{}` | {} |\n", reason.as_str(), reason.explanation()));
+    }
+    text.push_str(
+        "\n## What was wrong with a pod that was injected\n\n| problem | what it means |\n| --- | --- |\n",
+    );
+    for problem in Problem::ALL {
+        text.push_str(&format!("| `{}` | {} |\n", problem.as_str(), problem.explanation()));
     }
     text
 }

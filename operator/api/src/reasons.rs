@@ -34,7 +34,7 @@ pub enum SkipReason {
 pub enum Problem {
     /// The cache that it names does not exist yet: memory alone until it does.
     CacheNotFound,
-    /// Its annotation and the volume that it mounts name different Secrets (said by the controller).
+    /// The cache names a Secret that the pod does not mount (said by the controller).
     CredentialsNotMounted,
     /// An annotation's value cannot be used; the default holds.
     InvalidOverride,
@@ -52,7 +52,7 @@ pub enum Problem {
     AdminPortOnNode,
     /// A container of the pod declares the sidecar's admin port as its own.
     AdminPortTaken,
-    /// Init containers that are not sidecars come first in the pod and cannot use the socket yet.
+    /// A chosen init container stands before the sidecar.
     StartsBeforeSidecar,
 }
 
@@ -147,6 +147,40 @@ impl Problem {
             Self::AdminPortOnNode => "AdminPortOnNode",
             Self::AdminPortTaken => "AdminPortTaken",
             Self::StartsBeforeSidecar => "StartsBeforeSidecar",
+        }
+    }
+
+    /// What it means and what to do, in one sentence.
+    #[must_use]
+    pub fn explanation(self) -> &'static str {
+        match self {
+            Self::CacheNotFound => {
+                "the cache does not exist yet: the sidecar is a memory cache, and takes the configuration up when it comes"
+            }
+            Self::CredentialsNotMounted => {
+                "the cache names a Secret that this pod, created before, does not mount: delete the pod to have it created again, or use the conventional name"
+            }
+            Self::InvalidOverride => {
+                "an annotation's value cannot be used: the default of that setting holds"
+            }
+            Self::UnknownContainer => "synapse.dev/containers lists a container that the pod does not have",
+            Self::NoContainerChosen => "synapse.dev/containers chooses nobody: no container has the socket",
+            Self::MountPathTaken => {
+                "a container mounts something else where the socket's directory would be: it keeps that, and gets no socket and no variables"
+            }
+            Self::VariableTaken => "a container sets a variable of ours itself: its own value holds",
+            Self::LimitBelowCapacity => {
+                "the sidecar's memory limit cannot hold the cache's capacity: raise the one or lower the other"
+            }
+            Self::AdminPortOnNode => {
+                "the pod uses its node's network: the admin port is opened on the node and not declared"
+            }
+            Self::AdminPortTaken => {
+                "a container declares the sidecar's admin port: change the cache's sidecar.port, since only one of the two can listen"
+            }
+            Self::StartsBeforeSidecar => {
+                "a chosen init container stands before the sidecar, so that nothing answers yet while it runs"
+            }
         }
     }
 }
