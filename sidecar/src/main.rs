@@ -1,2 +1,29 @@
 //! The whole data plane in one binary.
-fn main() {}
+
+mod args;
+mod instance;
+mod probe;
+mod settings;
+mod telemetry;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match args.command {
+        Some(Command::Probe { question }) => probe::ask(question, &args.socket_path()),
+        None => wire::run(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("synapse-sidecar: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -157,6 +157,9 @@ pub trait Remote: Send + Sync + 'static {
 
     /// Writes `value` under exactly `key`, outside the prefix, for `seconds`: how an instance shows that it lives.
     fn keep_alive(&self, key: Bytes, value: Bytes, seconds: u64) -> Pending<Reply>;
+
+    /// Takes back what [`Remote::keep_alive`] wrote.
+    fn forget(&self, key: Bytes) -> Pending<Reply>;
 }
 
 /// A connection on which keys are watched. Dropping it forgets the watch.

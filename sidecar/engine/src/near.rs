@@ -11,6 +11,7 @@ mod plan;
 mod stripes;
 mod walk;
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -116,6 +117,12 @@ impl NearSession {
     }
 }
 
+impl fmt::Debug for NearSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NearSession").field("is_watching", &self.is_watching()).finish_non_exhaustive()
+    }
+}
+
 // === impl Near ===
 
 impl<M: Memory, C: Clock> Near<M, C> {
@@ -125,19 +132,23 @@ impl<M: Memory, C: Clock> Near<M, C> {
         Self { copies, remote, rules, sending: Mutex::new(()), hits, misses, failures }
     }
 
-    /// Looks up `keys` in memory alone; what is not found there is asked of [`Near::execute`].
-    pub fn read_local<K: AsRef<[u8]>>(
+    /// Visits what memory holds of `keys` up to the first that it does not hold, and answers how many those were: the
+    /// rest is asked of [`Near::execute`]. Not for a session that watches.
+    pub fn read_front<K: AsRef<[u8]>>(
         &self,
         keys: &[K],
         now: Now,
-        mut visit: impl FnMut(usize, Option<Found<'_>>),
-    ) {
+        mut visit: impl FnMut(Found<'_>),
+    ) -> usize {
         let mut hits = 0;
         self.copies.get(keys, now, |position, found| {
-            hits += u64::from(found.is_some());
-            visit(position, found);
+            if let (true, Some(found)) = (position == hits, found) {
+                visit(found);
+                hits += 1;
+            }
         });
-        self.hits.fetch_add(hits, Ordering::Relaxed);
+        self.hits.fetch_add(hits as u64, Ordering::Relaxed);
+        hits
     }
 
     /// Executes `items` in their order and answers each. Ends within the deadline of the store, walks excepted:
@@ -268,9 +279,11 @@ impl<M: Memory, C: Clock> Near<M, C> {
     /// What memory holds of `keys`, and which of them are missing, with their positions.
     fn look_up(&self, keys: Vec<Bytes>) -> (Vec<Option<Fetched>>, Vec<(usize, Bytes)>) {
         let mut found = vec![None; keys.len()];
-        self.read_local(&keys, self.copies.now(), |position, copy| {
+        self.copies.get(&keys, self.copies.now(), |position, copy| {
             found[position] = copy.map(|copy| Fetched::Value(Bytes::copy_from_slice(copy.value), None));
         });
+        let hits = found.iter().flatten().count();
+        self.hits.fetch_add(hits as u64, Ordering::Relaxed);
         let missing = keys.into_iter().enumerate().filter(|(position, _)| found[*position].is_none());
         let missing = missing.collect();
         (found, missing)

@@ -89,8 +89,8 @@ impl Cache {
     /// The value in memory, whatever Redis says.
     pub(crate) fn local(&self, key: &str) -> Option<String> {
         let mut value = None;
-        self.near.read_local(&[key], self.clock.now(), |_, found| {
-            value = found.map(|found| String::from_utf8_lossy(found.value).into_owned());
+        self.near.read_front(&[key], self.clock.now(), |found| {
+            value = Some(String::from_utf8_lossy(found.value).into_owned());
         });
         value
     }

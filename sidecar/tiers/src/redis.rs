@@ -76,6 +76,12 @@ impl RedisRemote {
         }
     }
 
+    /// One command beside the prefix, with one answer.
+    fn one(&self, packed: Packed) -> Pending<Reply> {
+        let replies = self.read_link().send(packed);
+        Box::pin(async move { replies.await?.pop().map(wire::reply).ok_or(RemoteError::Broken) })
+    }
+
     fn read_link(&self) -> &Link {
         let turn = self.next_read.fetch_add(1, Ordering::Relaxed);
         let mut candidates = (0..self.reads.len()).map(|i| &self.reads[(turn + i) % self.reads.len()]);
@@ -124,8 +130,10 @@ impl Remote for RedisRemote {
     }
 
     fn keep_alive(&self, key: Bytes, value: Bytes, seconds: u64) -> Pending<Reply> {
-        let packed = Packed::raw(&[b"SET", &key, &value, b"EX", seconds.to_string().as_bytes()]);
-        let replies = self.read_link().send(packed);
-        Box::pin(async move { replies.await?.pop().map(wire::reply).ok_or(RemoteError::Broken) })
+        self.one(Packed::raw(&[b"SET", &key, &value, b"EX", seconds.to_string().as_bytes()]))
+    }
+
+    fn forget(&self, key: Bytes) -> Pending<Reply> {
+        self.one(Packed::raw(&[b"DEL", &key]))
     }
 }

@@ -1,0 +1,184 @@
+//! The composition root: everything that lives long is made here, and every task is owned here.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use synapse_config::resolved::{self, Settings, resolve};
+use synapse_config::written::{CoherenceMode, Config, Flush};
+use synapse_core::clock::SystemClock;
+use synapse_core::feed::FeedSink;
+use synapse_core::remote::Remote;
+use synapse_engine::moka_tier::MokaTier;
+use synapse_engine::near::copies::{Copies, Limits};
+use synapse_engine::near::{Near, Rules};
+use synapse_server::backend::Backend;
+use synapse_server::drain;
+use synapse_server::listener::{self, Listener};
+use synapse_tiers::redis::endpoint::{Endpoint, Location};
+use synapse_tiers::redis::{BEAT, Options, RedisRemote};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracing::{error, info, warn};
+
+use crate::args::Args;
+use crate::instance::{self, Instance};
+use crate::settings::{Look, Source};
+use crate::telemetry::Logs;
+
+/// How often the configuration is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Clients at a time.
+const CONNECTIONS: usize = 10_000;
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) fn run(args: Args) -> anyhow::Result<()> {
+    // The only provider in the build; an error says that it is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: Args) -> anyhow::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let grace = args.grace;
+    let (mut sidecar, mut source) = Sidecar::start(args)?;
+    let socket = Path::new(&sidecar.settings.socket);
+    let limits = listener::Limits { connections: CONNECTIONS, grace };
+    let listener = Listener::bind(socket, Arc::clone(&sidecar.backend), limits)?;
+    info!(socket = %socket.display(), redis = sidecar.settings.redis.is_some(), "serving");
+    let (stop, draining) = drain::channel();
+    let mut serving = tokio::spawn(listener.run(draining));
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            ended = &mut serving => return ended.context("the listener ended"),
+            _ = look.tick() => source = sidecar.look(source).await?,
+            () = sleep_until(sidecar.next_show) => sidecar.show().await,
+        }
+    }
+    stop.drain();
+    sidecar.leave().await;
+    serving.await.context("the listener ended badly")?;
+    info!("ended");
+    Ok(())
+}
+
+/// What runs, and by which settings.
+struct Sidecar {
+    settings: Settings,
+    backend: Arc<Backend>,
+    remote: Option<Arc<dyn Remote>>,
+    clock: SystemClock,
+    instance: Instance,
+    next_show: Instant,
+    logs: Logs,
+}
+
+impl Sidecar {
+    fn start(args: Args) -> anyhow::Result<(Self, Source)> {
+        let mut source = Source::new(args);
+        // A pod must not fail for what stands in a ConfigMap: without a good file the sidecar is a memory cache.
+        let (settings, problems) = match source.look() {
+            Look::New(found) => (found.settings, None),
+            Look::Wrong(problems) => (resolve(&source.args().laid_over(Config::default()))?, Some(problems)),
+            Look::Same | Look::Gone => (resolve(&source.args().laid_over(Config::default()))?, None),
+        };
+        let logs = Logs::start(settings.log_level, settings.log_format);
+        if let Some(problems) = problems {
+            error!(%problems, "the configuration cannot be used; serving from memory until it is right");
+        }
+        let clock = SystemClock::start();
+        let (backend, remote) = assemble(&settings, &clock);
+        let backend = Arc::new(backend);
+        let (instance, next_show) = (Instance::new(), Instant::now());
+        Ok((Self { settings, backend, remote, clock, instance, next_show, logs }, source))
+    }
+
+    /// Takes up what has changed in the configuration.
+    async fn look(&mut self, mut source: Source) -> anyhow::Result<Source> {
+        let looking = tokio::task::spawn_blocking(move || (source.look(), source));
+        let (look, source) = looking.await.context("reading the configuration")?;
+        match look {
+            Look::Same => {}
+            Look::Gone => warn!("the configuration file is gone; its settings stay in force"),
+            Look::Wrong(problems) => {
+                error!(%problems, "the configuration cannot be used; the one before stays in force");
+            }
+            Look::New(changed) => self.take_up(changed.settings, changed.rotated).await,
+        }
+        Ok(source)
+    }
+
+    async fn take_up(&mut self, new: Settings, rotated: bool) {
+        let old = std::mem::replace(&mut self.settings, new);
+        let new = &self.settings;
+        if (&old.socket, old.http, old.log_format) != (&new.socket, new.http, new.log_format) {
+            warn!("a new socket, http address or log format takes effect at the next start");
+        }
+        self.logs.set_level(new.log_level);
+        if rotated || (&old.memory, &old.redis) != (&new.memory, &new.redis) {
+            let place = |settings: &Settings| settings.redis.as_ref().map(|redis| redis.location.clone());
+            if let Some(remote) = &self.remote
+                && place(&old) != place(new)
+            {
+                instance::leave(&old.service, &**remote).await;
+            }
+            let (backend, remote) = assemble(new, &self.clock);
+            self.backend.replace(backend);
+            self.remote = remote;
+        }
+        info!(revision = new.service.revision, redis = new.redis.is_some(), "configuration taken up");
+        self.next_show = Instant::now();
+    }
+
+    async fn show(&mut self) {
+        let wait = match &self.remote {
+            None => instance::EVERY,
+            Some(remote) => {
+                self.instance.show(&self.settings.service, &**remote, &self.backend.figures()).await
+            }
+        };
+        self.next_show = Instant::now() + wait;
+    }
+
+    async fn leave(&self) {
+        if let Some(remote) = &self.remote {
+            instance::leave(&self.settings.service, &**remote).await;
+        }
+    }
+}
+
+/// The cache that the settings describe, and the store behind it.
+fn assemble(settings: &Settings, clock: &SystemClock) -> (Backend, Option<Arc<dyn Remote>>) {
+    let memory = &settings.memory;
+    let Some(redis) = &settings.redis else {
+        return (Backend::memory(clock.clone(), memory.capacity), None);
+    };
+    let tracking = redis.coherence == CoherenceMode::Tracking;
+    let limits = Limits { tracking, max_stale: redis.max_stale, time_to_live: memory.time_to_live };
+    let copies = Arc::new(Copies::new(MokaTier::new(memory.capacity), limits, clock.clone()));
+    let sink: Arc<dyn FeedSink> = Arc::clone(&copies) as _;
+    let location = match &redis.location {
+        resolved::Location::Url(url) => Location::Url(url.expose().to_owned()),
+        resolved::Location::File(path) => Location::File(path.clone()),
+    };
+    let options = Options {
+        endpoint: Endpoint { location, ca_file: redis.ca_file.clone() },
+        prefix: Bytes::from(redis.key_prefix.clone()),
+        tracking,
+        connect_timeout: redis.connect_timeout,
+        command_timeout: redis.command_timeout,
+        beat: BEAT,
+    };
+    let remote: Arc<dyn Remote> = Arc::new(RedisRemote::start(options, sink));
+    let rules = Rules { time_to_live: redis.time_to_live, flush: redis.flush == Flush::Allowed };
+    let near = Near::new(copies, Arc::clone(&remote), rules);
+    (Backend::near(clock.clone(), near), Some(remote))
+}

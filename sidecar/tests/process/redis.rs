@@ -1,0 +1,96 @@
+//! Unmodified clients, two sidecars, one Redis: what one writes the other reads; and Redis going away.
+
+use std::time::{Duration, Instant};
+
+use crate::redis_server::{RedisServer, eventually};
+use crate::sidecar::Sidecar;
+
+#[tokio::test]
+async fn two_sidecars_and_redis_cli_see_each_other() {
+    let server = RedisServer::start(&[]);
+    let args = ["--redis-url", &server.url(), "--redis-prefix", "p:"];
+    let (one, two) = (Sidecar::start(&args, &[]), Sidecar::start(&args, &[]));
+    eventually("connected", async || one.cli(&["SET", "k", "1"]) == "OK").await;
+    eventually("read by the other", async || two.cli(&["GET", "k"]) == "1").await;
+    for turn in 0..20 {
+        let value = format!("v{turn}");
+        let writer = if turn % 2 == 0 { &one } else { &two };
+        assert_eq!(writer.cli(&["SET", "k", &value]), "OK");
+        assert_eq!(writer.cli(&["GET", "k"]), value);
+        eventually("seen by both", async || {
+            one.cli(&["GET", "k"]) == value && two.cli(&["GET", "k"]) == value
+        })
+        .await;
+        server.cli(&["SET", "p:k", "plain"]);
+        eventually("the plain write is seen by both", async || {
+            one.cli(&["GET", "k"]) == "plain" && two.cli(&["GET", "k"]) == "plain"
+        })
+        .await;
+    }
+    assert_eq!(one.cli(&["INCR", "n"]), "1");
+    assert_eq!(two.cli(&["INCR", "n"]), "2");
+    assert_eq!(server.cli(&["GET", "p:n"]), "2");
+    assert_eq!(two.cli(&["DBSIZE"]), "2");
+    assert!(two.cli(&["FLUSHDB"]).contains("refused"));
+}
+
+#[tokio::test]
+async fn a_hit_asks_redis_nothing() {
+    let server = RedisServer::start(&[]);
+    let sidecar = Sidecar::start(&["--redis-url", &server.url(), "--redis-prefix", "p:"], &[]);
+    server.cli(&["SET", "p:k", "v"]);
+    let calls = || ["get", "pttl", "mget", "exec", "evalsha"].map(|name| server.calls(name));
+    eventually("a copy", async || {
+        let before = calls();
+        sidecar.cli(&["GET", "k"]) == "v" && before == calls()
+    })
+    .await;
+    let before = calls();
+    for _ in 0..50 {
+        assert_eq!(sidecar.cli(&["GET", "k"]), "v");
+    }
+    assert_eq!(calls(), before);
+}
+
+#[tokio::test]
+async fn redis_frozen_and_gone_costs_deadlines_and_nothing_grows() {
+    let mut server = RedisServer::start(&[]);
+    let sidecar = Sidecar::start(&["--redis-url", &server.url()], &[]);
+    eventually("a copy", async || {
+        sidecar.cli(&["SET", "k", "v"]) == "OK" && sidecar.cli(&["GET", "k"]) == "v"
+    })
+    .await;
+    let before = sidecar.footprint();
+    server.freeze();
+    let began = Instant::now();
+    for command in [&["SET", "k2", "v"][..], &["INCR", "n"], &["GET", "missing"], &["DBSIZE"], &["SCAN", "0"]]
+    {
+        let began = Instant::now();
+        let answer = sidecar.cli(command);
+        assert!(answer.contains("REDIS"), "{command:?} {answer}");
+        assert!(began.elapsed() < Duration::from_millis(900), "{command:?} took {:?}", began.elapsed());
+        assert!(sidecar.probe("ready"));
+    }
+    if began.elapsed() < Duration::from_secs(4) {
+        assert_eq!(sidecar.cli(&["GET", "k"]), "v", "a copy is served within maxStale");
+    }
+    eventually("copies are too old", async || sidecar.cli(&["GET", "k"]).contains("REDIS")).await;
+    server.thaw();
+    eventually("again", async || sidecar.cli(&["SET", "k", "w"]) == "OK").await;
+    server.kill();
+    eventually("told so", async || sidecar.cli(&["SET", "k", "x"]).contains("REDISDOWN")).await;
+    for _ in 0..100 {
+        let began = Instant::now();
+        assert!(sidecar.cli(&["SET", "k", "x"]).contains("REDISDOWN"));
+        assert!(began.elapsed() < Duration::from_millis(300));
+    }
+    assert!(sidecar.probe("ready"));
+    server.restart();
+    eventually("again", async || sidecar.cli(&["SET", "k", "y"]) == "OK").await;
+    assert_eq!(sidecar.cli(&["GET", "k"]), "y");
+    eventually("as before", async || {
+        let now = sidecar.footprint();
+        now.0 <= before.0 + 1 && now.1 <= before.1 + 1
+    })
+    .await;
+}

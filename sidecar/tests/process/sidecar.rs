@@ -1,0 +1,92 @@
+//! One sidecar process of a test's own.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// The binary under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_synapse-sidecar");
+
+/// A running sidecar; killed with the value.
+pub(crate) struct Sidecar {
+    pub(crate) dir: tempfile::TempDir,
+    child: Child,
+}
+
+impl Sidecar {
+    /// Starts one with these arguments and variables, `{dir}` in them filled in, and waits until it is ready.
+    pub(crate) fn start(args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut sidecar = Self::launch(args, variables);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !sidecar.probe("ready") {
+            assert!(sidecar.child.try_wait().unwrap().is_none(), "ended: {}", sidecar.log());
+            assert!(Instant::now() < deadline, "not ready: {}", sidecar.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        sidecar
+    }
+
+    pub(crate) fn launch(args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let fill = |text: &str| text.replace("{dir}", dir.path().to_str().unwrap());
+        let log = std::fs::File::create(dir.path().join("log")).unwrap();
+        let mut command = Command::new(PROGRAM);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SYNAPSE_")) {
+            command.env_remove(name);
+        }
+        command.envs(variables.iter().map(|(name, value)| (name.to_string(), fill(value))));
+        if !variables.iter().any(|(name, _)| name.starts_with("SYNAPSE_SOCKET")) {
+            command.arg("--socket").arg(dir.path().join("s"));
+        }
+        command.args(args.iter().map(|arg| fill(arg)));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        Self { child: command.spawn().unwrap(), dir }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("s")
+    }
+
+    /// What redis-cli prints.
+    pub(crate) fn cli(&self, args: &[&str]) -> String {
+        let output = Command::new("redis-cli").arg("-s").arg(self.socket()).args(args).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    pub(crate) fn probe(&self, question: &str) -> bool {
+        let mut command = Command::new(PROGRAM);
+        command.args(["probe", question, "--socket"]).arg(self.socket());
+        command.stderr(Stdio::null()).status().unwrap().success()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap()
+    }
+
+    /// Sends a signal, and answers how the process ended and after how long.
+    pub(crate) fn signal(&mut self, name: &str) -> (ExitStatus, Duration) {
+        let began = Instant::now();
+        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status, began.elapsed());
+            }
+            assert!(began.elapsed() < Duration::from_secs(15), "does not end: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Threads and open files of the process.
+    pub(crate) fn footprint(&self) -> (usize, usize) {
+        let count =
+            |what: &str| std::fs::read_dir(format!("/proc/{}/{what}", self.child.id())).unwrap().count();
+        (count("task"), count("fd"))
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
