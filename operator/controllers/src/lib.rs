@@ -1,5 +1,11 @@
 //! Observe, desire, apply: one screen per kind.
 
 pub mod broker;
+pub mod cache;
+pub mod call;
 pub mod jitter;
 pub mod lease;
+pub mod references;
+pub mod report;
+pub mod state;
+pub mod topic;

@@ -1,0 +1,216 @@
+//! SynapseTopic: observe, desire, apply.
+
+mod deletion;
+pub mod finalizer;
+mod known;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{Stream as Updates, StreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt};
+use synapse_api::conditions::Reason;
+use synapse_api::topic::SynapseTopic;
+use synapse_desired::topic::deletion::needs_finalizer;
+use synapse_desired::topic::status::{COUNTERS, Outcome, status};
+use synapse_desired::topic::{Difference, Owner, Wanted, wanted};
+
+use crate::broker::Stream;
+use crate::broker::error::BrokerError;
+use crate::broker::pool::{Address, Pool};
+use crate::broker::provision::{Provisioned, provision};
+use crate::call::{CallError, limited};
+use crate::jitter;
+use crate::references;
+use crate::report::{Reports, reference};
+use crate::state::State;
+
+/// How soon a broker that does not answer is tried again.
+const RETRY: Duration = Duration::from_secs(15);
+
+/// What every reconciliation of a topic works with.
+pub struct Topics {
+    /// The API server.
+    pub client: Client,
+    /// Status and events.
+    pub reports: Reports,
+    /// Connections to brokers.
+    pub pool: Arc<Pool>,
+    /// Uid of the namespace `kube-system`: who we are among all clusters.
+    pub cluster: String,
+    /// How often a topic is looked at when nothing happens to it.
+    pub resync: Duration,
+    /// Where exact figures go.
+    pub state: Arc<State>,
+    /// Where each topic was found last.
+    known: known::Known,
+}
+
+/// Why a reconciliation has to be repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    /// The API server.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl Topics {
+    /// Work for one cluster.
+    pub fn new(
+        client: Client,
+        reports: Reports,
+        pool: Arc<Pool>,
+        cluster: String,
+        resync: Duration,
+        state: Arc<State>,
+    ) -> Self {
+        Self { client, reports, pool, cluster, resync, state, known: known::Known::default() }
+    }
+
+    fn owner(&self, topic: &SynapseTopic) -> Owner {
+        Owner {
+            cluster: self.cluster.clone(),
+            namespace: topic.namespace().unwrap_or_default(),
+            name: topic.name_any(),
+        }
+    }
+
+    fn stream(&self, address: &Address, stream: &str, owner: Owner) -> Result<Stream, BrokerError> {
+        Ok(Stream::new(self.pool.connection(address)?, stream, owner))
+    }
+}
+
+/// Runs until `shutdown`; at most `workers` topics at a time.
+pub async fn run(
+    topics: Arc<Topics>,
+    workers: u16,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let api: Api<SynapseTopic> = Api::all(topics.client.clone());
+    let controller = Controller::new(api, watcher::Config::default().page_size(500))
+        .with_config(Config::default().concurrency(workers).debounce(Duration::from_millis(200)))
+        .graceful_shutdown_on(shutdown);
+    let store = controller.store();
+    let updates = controller.run(reconcile, retry, Arc::clone(&topics));
+    let work = drain(updates);
+    tokio::select! {
+        () = work => {}
+        () = known::release_orphans(&topics, store) => {}
+    }
+}
+
+async fn drain<T, E: std::fmt::Display>(updates: impl Updates<Item = Result<T, E>>) {
+    let mut updates = std::pin::pin!(updates);
+    while let Some(update) = updates.next().await {
+        if let Err(error) = update {
+            tracing::debug!(%error, "topic controller");
+        }
+    }
+}
+
+/// One visit: what is there, what should be, what was done, what is said.
+async fn reconcile(topic: Arc<SynapseTopic>, topics: Arc<Topics>) -> Result<Action, TopicError> {
+    let begun = Instant::now();
+    let action = if topic.metadata.deletion_timestamp.is_some() {
+        deletion::reconcile(&topic, &topics, Timestamp::now()).await
+    } else {
+        visit(&topic, &topics).await
+    };
+    topics.state.reconciled("SynapseTopic", begun.elapsed(), action.is_ok());
+    action
+}
+
+async fn visit(topic: &SynapseTopic, topics: &Topics) -> Result<Action, TopicError> {
+    finalizer::keep(&topics.client, topic, needs_finalizer(&topic.spec)).await?;
+    let wanted = wanted(&topic.name_any(), &topic.spec);
+    let (wanted, provisioned) = match wanted {
+        Ok(wanted) => {
+            let provisioned = bring(topic, topics, &wanted).await;
+            (Some(wanted), provisioned)
+        }
+        Err(error) => (None, said(Outcome::Unusable(Reason::InvalidSpec, error.to_string()))),
+    };
+    tell(topic, topics, wanted.as_ref(), &provisioned).await?;
+    Ok(Action::requeue(match (&provisioned.outcome, provisioned.more) {
+        (_, true) => Duration::from_secs(1),
+        (Outcome::Worked { .. }, false) => jitter::lengthen(topics.resync),
+        _ => jitter::lengthen(RETRY.min(topics.resync)),
+    }))
+}
+
+async fn bring(topic: &SynapseTopic, topics: &Topics, wanted: &Wanted) -> Provisioned {
+    let redis = &topic.spec.broker.redis;
+    let owner = topics.owner(topic);
+    let address =
+        references::address(&topics.client, &owner.namespace, &redis.connection, redis.tls.as_ref()).await;
+    let address = match address {
+        Ok(address) => address,
+        Err(unresolved) => return said(Outcome::Unusable(unresolved.reason, unresolved.message)),
+    };
+    let stream = match topics.stream(&address, &wanted.stream, owner.clone()) {
+        Ok(stream) => stream,
+        Err(error) => return said(Outcome::Unusable(error.reason(), error.to_string())),
+    };
+    match provision(&stream, wanted, |claimed| is_void(topics, claimed)).await {
+        Ok(provisioned) => {
+            if matches!(provisioned.outcome, Outcome::Worked { .. }) {
+                topics.known.remember(&owner, address, &wanted.stream);
+            }
+            provisioned
+        }
+        Err(error) => said(Outcome::Unavailable(error.reason(), error.to_string())),
+    }
+}
+
+fn said(outcome: Outcome) -> Provisioned {
+    Provisioned { outcome, more: false, created: false }
+}
+
+/// Whether the object that made a claim in this cluster is gone. What other clusters claim cannot be judged from here.
+async fn is_void(topics: &Topics, claimed: Owner) -> bool {
+    if claimed.cluster != topics.cluster {
+        return false;
+    }
+    let api: Api<SynapseTopic> = Api::namespaced(topics.client.clone(), &claimed.namespace);
+    matches!(limited("look for the owner of a claim", api.get_opt(&claimed.name)).await, Ok(None))
+}
+
+async fn tell(
+    topic: &SynapseTopic,
+    topics: &Topics,
+    wanted: Option<&Wanted>,
+    provisioned: &Provisioned,
+) -> Result<(), CallError> {
+    let before = topic.status.clone().unwrap_or_default();
+    let now = Time(Timestamp::now());
+    let after = status(wanted, &provisioned.outcome, &before, topic.metadata.generation, now);
+    topics.state.saw_topic(topic, &provisioned.outcome, &after);
+    topics.reports.status(topic, topic.status.as_ref(), &after, &COUNTERS).await?;
+    let object = reference(topic);
+    topics.reports.transition(&object, &before.conditions, &after.conditions).await;
+    if let Outcome::Worked { differences, .. } = &provisioned.outcome
+        && provisioned.created
+    {
+        for difference in differences {
+            let note = match difference {
+                Difference::StreamMissing => {
+                    "the stream was gone from the broker and was made anew".to_owned()
+                }
+                Difference::GroupMissing(name) => {
+                    format!("group {name} was gone from the broker and was made anew where it had been")
+                }
+            };
+            topics.reports.event(&object, true, "DriftRepaired", "Repair", note).await;
+        }
+    }
+    Ok(())
+}
+
+fn retry(topic: Arc<SynapseTopic>, error: &TopicError, _: Arc<Topics>) -> Action {
+    tracing::warn!(%error, topic = topic.name_any(), namespace = topic.namespace(), "unable to reconcile; trying again");
+    Action::requeue(jitter::lengthen(Duration::from_secs(5)))
+}

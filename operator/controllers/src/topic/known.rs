@@ -1,0 +1,87 @@
+//! Where each topic was found last, for when its Secret or the object itself is gone.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::runtime::reflector::{ObjectRef, Store};
+use synapse_api::topic::SynapseTopic;
+use synapse_desired::topic::Owner;
+
+use super::Topics;
+use crate::broker::pool::Address;
+use crate::jitter;
+
+/// How often objects that are gone are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+/// How often a claim is given back before it is left to whoever wants the stream next.
+const ATTEMPTS: u32 = 5;
+
+/// Addresses and streams by namespace and name.
+#[derive(Default)]
+pub(super) struct Known(Mutex<HashMap<(String, String), Place>>);
+
+/// Where a topic was found.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) address: Address,
+    pub(super) stream: String,
+    attempts: u32,
+}
+
+impl Known {
+    pub(super) fn remember(&self, owner: &Owner, address: Address, stream: &str) {
+        let place = Place { address, stream: stream.to_owned(), attempts: 0 };
+        self.map(|known| known.insert(key(owner), place));
+    }
+
+    pub(super) fn place(&self, owner: &Owner) -> Option<Place> {
+        self.map(|known| known.get(&key(owner)).cloned())
+    }
+
+    pub(super) fn forget(&self, owner: &Owner) {
+        self.map(|known| known.remove(&key(owner)));
+    }
+
+    fn map<T>(&self, work: impl FnOnce(&mut HashMap<(String, String), Place>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Gives back the claims of objects that are gone: under `Retain` nothing else would.
+///
+/// A claim that cannot be given back is void, and whoever wants the stream next takes it over.
+pub(super) async fn release_orphans(topics: &Topics, store: Store<SynapseTopic>) {
+    if store.wait_until_ready().await.is_err() {
+        return std::future::pending().await;
+    }
+    loop {
+        tokio::time::sleep(jitter::lengthen(SWEEP)).await;
+        let places = topics.known.map(|known| known.clone());
+        let gone = places
+            .into_iter()
+            .filter(|((namespace, name), _)| store.get(&ObjectRef::new(name).within(namespace)).is_none());
+        for ((namespace, name), place) in gone {
+            let owner = Owner { cluster: topics.cluster.clone(), namespace, name };
+            topics.state.forget_topic(&owner.namespace, &owner.name);
+            let released = match topics.stream(&place.address, &place.stream, owner.clone()) {
+                Ok(stream) => stream.release().await.is_ok(),
+                Err(_) => true,
+            };
+            if released || place.attempts + 1 >= ATTEMPTS {
+                tracing::info!(topic = owner.name, namespace = owner.namespace, released, "claim given back");
+                topics.known.forget(&owner);
+            } else {
+                topics.known.map(|known| {
+                    if let Some(place) = known.get_mut(&key(&owner)) {
+                        place.attempts += 1;
+                    }
+                });
+            }
+        }
+    }
+}
+
+fn key(owner: &Owner) -> (String, String) {
+    (owner.namespace.clone(), owner.name.clone())
+}
