@@ -14,6 +14,7 @@ use synapse_core::remote::{Fetched, KeySpan, Order, Outcome, Remote, RemoteError
 use synapse_core::reply::Reply;
 use synapse_tiers::redis::endpoint::{Endpoint, Location};
 use synapse_tiers::redis::{Options, RedisRemote};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[derive(Debug, Clone, PartialEq)]
 enum Event {
@@ -266,15 +267,65 @@ async fn without_a_server_every_call_ends_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_operations_are_refused_at_once() {
     let server = RedisServer::start(&[]);
-    let (remote, _) = open(options(&server.url())).await;
+    let patient = Options { beat: Duration::from_secs(30), ..options(&server.url()) };
+    let (remote, _) = open(patient).await;
     server.freeze();
     let pending: Vec<_> = (0..1100).map(|_| remote.send(vec![run(&["SET", "a", "1"])])).collect();
     let mut busy = 0;
     for answer in pending {
         busy += usize::from(answer.await == Err(RemoteError::Busy));
     }
-    server.thaw();
     assert_eq!(busy, 1100 - 1024);
+    server.thaw();
+    ready(&remote).await;
+    server.freeze();
+    let large = "x".repeat(30 << 20);
+    let pending: Vec<_> = (0..6).map(|_| remote.send(vec![run(&["SET", "a", &large])])).collect();
+    let mut busy = 0;
+    for answer in pending {
+        busy += usize::from(answer.await == Err(RemoteError::Busy));
+    }
+    server.thaw();
+    assert_eq!(busy, 2, "128 MiB may be under way");
+}
+
+/// A server that says it is older than it is: what Redis answers, with the major version lowered.
+async fn old_server(redis: u16) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = tokio::net::TcpStream::connect(("127.0.0.1", redis)).await.unwrap();
+            tokio::spawn(async move {
+                let (mut buffer, mut answer) = ([0; 4096], [0; 4096]);
+                loop {
+                    tokio::select! {
+                        Ok(count @ 1..) = client.read(&mut buffer) => server.write_all(&buffer[..count]).await.unwrap(),
+                        Ok(count @ 1..) = server.read(&mut answer) => {
+                            let text = String::from_utf8_lossy(&answer[..count]).replace("\r\n7.", "\r\n6.");
+                            client.write_all(text.as_bytes()).await.unwrap();
+                        }
+                        else => return,
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_too_old_is_refused_clearly() {
+    let server = RedisServer::start(&[]);
+    let port = old_server(server.port).await;
+    let sink: Arc<dyn FeedSink> = Arc::new(Recorder::default());
+    let remote = RedisRemote::start(options(&format!("redis://127.0.0.1:{port}")), sink);
+    eventually("refused", async || {
+        remote.health().is_err_and(|reason| reason.contains("too old: 7.0 or newer is needed"))
+    })
+    .await;
+    let error = remote.send(vec![run(&["SET", "a", "1"])]).await.unwrap_err().to_string();
+    assert!(error.starts_with("REDISDOWN") && error.contains("too old"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

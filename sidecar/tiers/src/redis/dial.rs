@@ -26,8 +26,11 @@ pub(crate) struct Dialer {
 /// The oldest major version of Redis that is accepted.
 const MIN_MAJOR: u32 = 7;
 
-/// Operations that may be under way on one connection.
-pub(crate) const IN_FLIGHT: usize = 1024;
+/// What may be under way on one connection, in KiB of arguments.
+pub(crate) const ROOM_KIB: u32 = 128 << 10;
+
+/// What the smallest operation takes of it: 1024 of them fill it.
+const LEAST_KIB: u32 = 128;
 
 // === impl Dialer ===
 
@@ -49,7 +52,7 @@ impl Dialer {
             let config = AsyncConnectionConfig::new()
                 .set_connection_timeout(None)
                 .set_response_timeout(None)
-                .set_pipeline_buffer_size(IN_FLIGHT)
+                .set_pipeline_buffer_size((ROOM_KIB / LEAST_KIB) as usize)
                 .set_push_sender(push);
             let client = self.endpoint.client()?;
             let connection = client.get_multiplexed_async_connection_with_config(&config).await;
@@ -85,9 +88,11 @@ impl Dialer {
     }
 }
 
-/// Takes a place among the operations under way.
-pub(crate) fn permit(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, RemoteError> {
-    Arc::clone(places).try_acquire_owned().map_err(|_| RemoteError::Busy)
+/// Takes room for an operation among those under way. One that is larger than all of it needs all of it.
+pub(crate) fn permit(room: &Arc<Semaphore>, packed: &Packed) -> Result<OwnedSemaphorePermit, RemoteError> {
+    let size = u32::try_from(packed.bytes >> 10).unwrap_or(ROOM_KIB);
+    let size = size.saturating_add(LEAST_KIB).min(ROOM_KIB);
+    Arc::clone(room).try_acquire_many_owned(size).map_err(|_| RemoteError::Busy)
 }
 
 type Answers = Pin<Box<dyn Future<Output = RedisResult<Vec<Value>>> + Send>>;

@@ -54,8 +54,9 @@ impl Leases {
 
     pub(crate) fn watch(&self, keys: Vec<Bytes>) -> Pending<Box<dyn Watching>> {
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move {
-            let waiting = timeout(shared.patience, Arc::clone(&shared.places).acquire_owned()).await;
+        let patience = shared.patience;
+        let leasing = async move {
+            let waiting = timeout(shared.patience / 2, Arc::clone(&shared.places).acquire_owned()).await;
             let Ok(Ok(place)) = waiting else { return Err(RemoteError::Busy) };
             let connection = shared.connection().await?;
             let watching = Arc::new(AtomicBool::new(true));
@@ -64,6 +65,9 @@ impl Leases {
                 Reply::Simple(_) => Ok(Box::new(lease) as Box<dyn Watching>),
                 refused => Err(RemoteError::Refused(refused)),
             }
+        };
+        Box::pin(async move {
+            timeout(patience, leasing).await.unwrap_or(Err(RemoteError::Late { after: patience }))
         })
     }
 }
@@ -78,9 +82,7 @@ impl Shared {
                 return Ok(idle);
             }
         }
-        let opened = timeout(self.patience, self.dialer.connect(|_| Ok(()))).await;
-        let opened = opened.unwrap_or_else(|_| Err("no connection in time".to_owned()));
-        opened.map_err(|reason| RemoteError::Away { reason })
+        self.dialer.connect(|_| Ok(())).await.map_err(|reason| RemoteError::Away { reason })
     }
 
     fn take_idle(&self) -> Option<MultiplexedConnection> {

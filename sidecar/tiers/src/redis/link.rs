@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use super::Options;
-use super::dial::{self, Dialer, IN_FLIGHT};
+use super::dial::{self, Dialer, ROOM_KIB};
 use super::wire::Packed;
 
 /// What a link is for.
@@ -37,7 +37,7 @@ pub(crate) struct Link {
 pub(crate) struct Handle {
     dialer: Arc<Dialer>,
     state: Arc<Mutex<State>>,
-    places: Arc<Semaphore>,
+    room: Arc<Semaphore>,
 }
 
 enum State {
@@ -58,7 +58,7 @@ const MISSED_BEATS: u32 = 2;
 impl Link {
     pub(crate) fn start(dialer: Arc<Dialer>, role: Role, options: &Options) -> Self {
         let state = Arc::new(Mutex::new(State::Down("not connected yet".to_owned())));
-        let handle = Handle { dialer, state, places: Arc::new(Semaphore::new(IN_FLIGHT)) };
+        let handle = Handle { dialer, state, room: Arc::new(Semaphore::new(ROOM_KIB as usize)) };
         let keeper = Keeper { handle: handle.clone(), role: Arc::new(role), beat: options.beat };
         Self { handle, keeper: tokio::spawn(keeper.run()) }
     }
@@ -98,7 +98,7 @@ impl Handle {
                 return Box::pin(std::future::ready(Err(away)));
             }
         };
-        match dial::permit(&self.places) {
+        match dial::permit(&self.room, &packed) {
             Ok(permit) => self.dialer.send(connection, packed, Some(permit)),
             Err(busy) => Box::pin(std::future::ready(Err(busy))),
         }

@@ -1,7 +1,7 @@
 //! Between the words of the port and those of the Redis client: commands out with the prefix, answers back.
 
 use bytes::Bytes;
-use redis::{Cmd, Pipeline, ServerError, Value};
+use redis::{Arg, Cmd, Pipeline, ServerError, Value};
 use synapse_core::remote::{Fetched, Order, Outcome, Step};
 use synapse_core::reply::Reply;
 
@@ -9,6 +9,8 @@ use synapse_core::reply::Reply;
 pub(crate) struct Packed {
     pub(crate) pipeline: Pipeline,
     pub(crate) answers: usize,
+    /// Bytes of all arguments together.
+    pub(crate) bytes: usize,
 }
 
 // === impl Packed ===
@@ -73,7 +75,7 @@ impl Packed {
     }
 
     fn new() -> Self {
-        Self { pipeline: Pipeline::new(), answers: 0 }
+        Self { pipeline: Pipeline::new(), answers: 0, bytes: 0 }
     }
 
     fn add(&mut self, args: &[&[u8]]) {
@@ -103,6 +105,8 @@ impl Packed {
     }
 
     fn push(&mut self, cmd: Cmd) {
+        self.bytes +=
+            cmd.args_iter().map(|arg| if let Arg::Simple(arg) = arg { arg.len() } else { 0 }).sum::<usize>();
         self.pipeline.add_command(cmd);
         self.answers += 1;
     }
