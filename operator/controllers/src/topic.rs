@@ -214,3 +214,6 @@ fn retry(topic: Arc<SynapseTopic>, error: &TopicError, _: Arc<Topics>) -> Action
     tracing::warn!(%error, topic = topic.name_any(), namespace = topic.namespace(), "unable to reconcile; trying again");
     Action::requeue(jitter::lengthen(Duration::from_secs(5)))
 }
+
+#[cfg(test)]
+mod tests;

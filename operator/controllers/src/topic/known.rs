@@ -57,27 +57,34 @@ pub(super) async fn release_orphans(topics: &Topics, store: Store<SynapseTopic>)
     }
     loop {
         tokio::time::sleep(jitter::lengthen(SWEEP)).await;
-        let places = topics.known.map(|known| known.clone());
-        let gone = places
-            .into_iter()
-            .filter(|((namespace, name), _)| store.get(&ObjectRef::new(name).within(namespace)).is_none());
-        for ((namespace, name), place) in gone {
-            let owner = Owner { cluster: topics.cluster.clone(), namespace, name };
-            topics.state.forget_topic(&owner.namespace, &owner.name);
-            let released = match topics.stream(&place.address, &place.stream, owner.clone()) {
-                Ok(stream) => stream.release().await.is_ok(),
-                Err(_) => true,
-            };
-            if released || place.attempts + 1 >= ATTEMPTS {
-                tracing::info!(topic = owner.name, namespace = owner.namespace, released, "claim given back");
-                topics.known.forget(&owner);
-            } else {
-                topics.known.map(|known| {
-                    if let Some(place) = known.get_mut(&key(&owner)) {
-                        place.attempts += 1;
-                    }
-                });
-            }
+        let lives =
+            |namespace: &str, name: &str| store.get(&ObjectRef::new(name).within(namespace)).is_some();
+        sweep(topics, lives).await;
+    }
+}
+
+/// Gives back what belongs to objects that do not live any more.
+pub(super) async fn sweep(topics: &Topics, lives: impl Fn(&str, &str) -> bool) {
+    let places = topics.known.map(|known| known.clone());
+    for ((namespace, name), place) in places {
+        if lives(&namespace, &name) {
+            continue;
+        }
+        let owner = Owner { cluster: topics.cluster.clone(), namespace, name };
+        topics.state.forget_topic(&owner.namespace, &owner.name);
+        let released = match topics.stream(&place.address, &place.stream, owner.clone()) {
+            Ok(stream) => stream.release().await.is_ok(),
+            Err(_) => true,
+        };
+        if released || place.attempts + 1 >= ATTEMPTS {
+            tracing::info!(topic = owner.name, namespace = owner.namespace, released, "claim given back");
+            topics.known.forget(&owner);
+        } else {
+            topics.known.map(|known| {
+                if let Some(place) = known.get_mut(&key(&owner)) {
+                    place.attempts += 1;
+                }
+            });
         }
     }
 }
