@@ -27,12 +27,15 @@ fn heard(revision: &str, hits: u64, misses: u64) -> Option<Instance> {
     Some(Instance { revision: Some(revision.to_owned()), hits, misses, ..Instance::default() })
 }
 
+/// From a condition's type to its answer and reason.
+type Answers = Box<dyn Fn(&str) -> String>;
+
 /// The status, and each condition as `answer reason`.
 fn said(
     spec: &SynapseCacheSpec,
     pods: &[(Observed, Option<Instance>)],
     change: impl FnOnce(&mut Found<'_>),
-) -> (SynapseCacheStatus, Box<dyn Fn(&str) -> String>) {
+) -> (SynapseCacheStatus, Answers) {
     let rendered = render("shop", "catalog", spec).unwrap();
     let mut found = Found {
         spec,

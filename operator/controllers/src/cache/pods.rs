@@ -1,0 +1,79 @@
+//! The injected pods: watched by their label, kept pruned, their problems told as events.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::{WatchStreamExt, reflector, watcher};
+use kube::{Api, Client, ResourceExt};
+use synapse_api::cache::SynapseCache;
+use synapse_api::names;
+use synapse_desired::cache::pods::{Observed, observe, prune};
+
+use crate::report::{Reports, reference};
+
+/// Pods that ended are nobody's business.
+pub(super) const ALIVE: &str = "status.phase!=Succeeded,status.phase!=Failed";
+/// How many pods are told about at a time.
+const AT_ONCE: usize = 8;
+/// More pods than this with problems, and some are told again: a bound on memory, not on events.
+const MOST_TOLD: usize = 10_000;
+
+/// The injected pods, and their news; each problem that a pod has becomes an event on it, once.
+pub(super) fn injected(
+    client: &Client,
+    reports: Reports,
+) -> (Store<Pod>, impl Stream<Item = Result<Pod, watcher::Error>> + Send + use<>) {
+    let (reader, writer) = store();
+    let api = Api::<Pod>::all(client.clone());
+    let config = watcher::Config::default().labels(names::CACHE).fields(ALIVE).page_size(500);
+    let news = reflector(writer, watcher(api, config).default_backoff().modify(prune)).touched_objects();
+    let told = Arc::new(Mutex::new(HashSet::new()));
+    let news = news
+        .map(move |pod| {
+            let (reports, told) = (reports.clone(), Arc::clone(&told));
+            async move {
+                if let Ok(pod) = &pod {
+                    tell(pod, &reports, &told).await;
+                }
+                pod
+            }
+        })
+        .buffer_unordered(AT_ONCE);
+    (reader, news)
+}
+
+/// The cache whose pod it is.
+pub(super) fn cache_of(pod: &Pod) -> Option<ObjectRef<SynapseCache>> {
+    let name = pod.metadata.labels.as_ref()?.get(names::CACHE)?;
+    Some(ObjectRef::new(name).within(&pod.namespace()?))
+}
+
+/// What the pods of one cache show.
+pub(super) fn of(pods: &Store<Pod>, namespace: &str, cache: &str) -> Vec<Observed> {
+    let of_cache = |pod: &Pod| {
+        let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get(names::CACHE));
+        pod.metadata.namespace.as_deref() == Some(namespace) && label.is_some_and(|label| label == cache)
+    };
+    let mut observed: Vec<_> = pods.state_filter(of_cache).iter().filter_map(|pod| observe(pod)).collect();
+    observed.sort_by(|one, other| one.name.cmp(&other.name));
+    observed
+}
+
+async fn tell(pod: &Pod, reports: &Reports, told: &Mutex<HashSet<String>>) {
+    let Some(observed) = observe(pod).filter(|observed| !observed.problems.is_empty()) else { return };
+    {
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= MOST_TOLD {
+            told.clear();
+        }
+        if !told.insert(pod.uid().unwrap_or_default()) {
+            return;
+        }
+    }
+    for problem in observed.problems {
+        reports.event(&reference(pod), true, problem.reason.as_str(), "Inject", problem.detail).await;
+    }
+}
