@@ -1,9 +1,9 @@
 //! The commands on a memory tier: what each means to keys, one after the other, under whoever's lock holds the store.
 
-mod arguments;
+pub(crate) mod arguments;
 mod counters;
 mod expiry;
-mod keyspace;
+pub(crate) mod keyspace;
 mod long_double;
 mod natural;
 mod read;
@@ -30,6 +30,16 @@ pub const MAX_REPLY_BYTES: usize = 512 << 20;
 pub struct Store<M> {
     memory: M,
     watched: Watched,
+    lookups: Lookups,
+}
+
+/// Keys that were read, since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lookups {
+    /// That were there.
+    pub hits: u64,
+    /// That were not.
+    pub misses: u64,
 }
 
 /// The end of a command before its time: the reply that says why.
@@ -38,7 +48,7 @@ type Outcome = Result<Reply, Reply>;
 impl<M: Memory> Store<M> {
     /// A store on a memory tier.
     pub fn new(memory: M) -> Self {
-        Self { memory, watched: Watched::default() }
+        Self { memory, watched: Watched::default(), lookups: Lookups::default() }
     }
 
     /// Executes one command on keys. Its arity has been checked; commands of the connection are not known here.
@@ -51,9 +61,20 @@ impl<M: Memory> Store<M> {
         &mut self,
         keys: &[K],
         now: Now,
-        visit: impl FnMut(usize, Option<Found<'_>>),
+        mut visit: impl FnMut(usize, Option<Found<'_>>),
     ) {
-        self.memory.get(keys, now, visit);
+        let mut hits = 0;
+        self.memory.get(keys, now, |position, found| {
+            hits += u64::from(found.is_some());
+            visit(position, found);
+        });
+        self.lookups.hits += hits;
+        self.lookups.misses += keys.len() as u64 - hits;
+    }
+
+    /// How many keys were read, and how many of them were there.
+    pub fn lookups(&self) -> Lookups {
+        self.lookups
     }
 
     /// Takes back the room of some expired entries; see [`Memory::tend`].

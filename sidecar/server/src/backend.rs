@@ -7,7 +7,7 @@ use synapse_core::clock::{Clock, SystemClock};
 use synapse_core::memory::MemoryStats;
 use synapse_engine::moka_tier::MokaTier;
 use synapse_engine::near::{Near, NearStats};
-use synapse_engine::store::Store;
+use synapse_engine::store::{Lookups, Store};
 
 /// The cache that the sessions of a server share.
 #[derive(Debug)]
@@ -33,6 +33,20 @@ pub struct Figures {
     pub memory: MemoryStats,
     /// Of the near cache, where there is a Redis.
     pub near: Option<NearStats>,
+    /// Of the reads, where memory is all there is.
+    pub lookups: Lookups,
+}
+
+impl Figures {
+    /// Keys answered from memory.
+    pub fn hits(&self) -> u64 {
+        self.near.map_or(self.lookups.hits, |near| near.hits)
+    }
+
+    /// Keys that memory did not hold.
+    pub fn misses(&self) -> u64 {
+        self.near.map_or(self.lookups.misses, |near| near.misses)
+    }
 }
 
 impl Backend {
@@ -56,8 +70,14 @@ impl Backend {
     /// The figures as they are now.
     pub fn figures(&self) -> Figures {
         match &*self.current() {
-            Kind::Memory(store) => Figures { memory: lock(store).stats(), near: None },
-            Kind::Near(near) => Figures { memory: near.memory_stats(), near: Some(near.stats()) },
+            Kind::Memory(store) => {
+                let store = lock(store);
+                Figures { memory: store.stats(), near: None, lookups: store.lookups() }
+            }
+            Kind::Near(near) => {
+                let (memory, near) = (near.memory_stats(), Some(near.stats()));
+                Figures { memory, near, lookups: Lookups::default() }
+            }
         }
     }
 

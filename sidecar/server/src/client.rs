@@ -4,6 +4,8 @@ pub(crate) mod connection;
 mod introspection;
 pub(crate) mod registry;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use synapse_core::reply::Reply;
 use synapse_engine::command::{Command, Op};
@@ -11,6 +13,7 @@ use synapse_protocol::resp::Version;
 
 use self::connection::Server;
 use self::registry::Registered;
+use crate::metrics::{Metrics, Outcome};
 
 /// Most bytes of arguments that a transaction may queue (64 MiB).
 const MAX_QUEUED_BYTES: usize = 64 << 20;
@@ -24,6 +27,7 @@ pub(crate) struct Client {
     pub(crate) version: Version,
     identity: Registered,
     queue: Option<Queue>,
+    metrics: Arc<Metrics>,
 }
 
 /// What a command asks of the session.
@@ -62,16 +66,42 @@ const ABORTED: Reply = Reply::error("EXECABORT Transaction discarded because of 
 
 impl Client {
     /// A client that has just connected.
-    pub(crate) fn new(identity: Registered) -> Self {
-        Self { version: Version::default(), identity, queue: None }
+    pub(crate) fn new(identity: Registered, metrics: Arc<Metrics>) -> Self {
+        metrics.opened();
+        Self { version: Version::default(), identity, queue: None, metrics }
     }
 
     /// What the command asks for. Errors of its form are answered here.
     pub(crate) fn step(&mut self, args: &[Bytes], server: &Server) -> Step {
         let command = match connection::lookup(args) {
             Ok(command) => command,
-            Err(refusal) => return Step::Reply(self.refuse(refusal)),
+            Err(refusal) => {
+                self.metrics.count_unknown();
+                return Step::Reply(self.refuse(refusal));
+            }
         };
+        let step = self.decide(command, args, server);
+        match &step {
+            // It is counted when it runs.
+            Step::Reply(reply) if *reply == QUEUED => {}
+            Step::Reply(reply) | Step::Unwatch(reply) => self.count(command.op, reply),
+            Step::Exec(_) | Step::Watch | Step::Close(_) => self.count(command.op, &Reply::OK),
+            Step::Run(_) => {}
+        }
+        step
+    }
+
+    /// Counts a request that was answered.
+    pub(crate) fn count(&self, op: Op, reply: &Reply) {
+        self.metrics.count(op, Outcome::of(op, reply));
+    }
+
+    /// What the session counts in.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn decide(&mut self, command: &'static Command, args: &[Bytes], server: &Server) -> Step {
         match command.op {
             Op::Post | Op::Host => Step::Close(None),
             Op::Exec if args.len() != 1 => {
@@ -113,11 +143,14 @@ impl Client {
 
     /// The answer to a command of a transaction that does not need the keys; `None` when it does.
     pub(crate) fn local(&mut self, queued: &Queued, server: &Server) -> Option<Reply> {
-        match queued.command.op {
+        let op = queued.command.op;
+        let reply = match op {
             // The watch ends with EXEC, before the commands run.
-            Op::Unwatch => Some(Reply::OK),
-            op => connection::answer(self, op, &queued.args, server),
-        }
+            Op::Unwatch => Reply::OK,
+            op => connection::answer(self, op, &queued.args, server)?,
+        };
+        self.count(op, &reply);
+        Some(reply)
     }
 
     fn exec(&mut self) -> Step {
@@ -156,5 +189,11 @@ impl Client {
         self.queue = None;
         self.version = Version::default();
         self.identity.rename(Bytes::new());
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.metrics.closed();
     }
 }

@@ -1,8 +1,10 @@
 //! Listeners, sessions, the one file that speaks both languages, HTTP, admin.
 
+pub mod admin;
 pub mod backend;
 pub mod drain;
 pub mod listener;
+pub mod metrics;
 pub mod socket;
 
 mod answers;

@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::client::registry::Registry;
 use crate::drain::Drain;
 use crate::execute::Executor;
+use crate::metrics::Metrics;
 use crate::session::Session;
 use crate::socket::{self, BindError};
 
@@ -41,6 +42,7 @@ pub struct Listener {
     backend: Arc<Backend>,
     limits: Limits,
     registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
 }
 
 impl Listener {
@@ -50,7 +52,12 @@ impl Listener {
     /// When the socket cannot be had.
     pub fn bind(path: &Path, backend: Arc<Backend>, limits: Limits) -> Result<Self, BindError> {
         let socket = socket::bind(path)?;
-        Ok(Self { socket, backend, limits, registry: Arc::default() })
+        Ok(Self { socket, backend, limits, registry: Arc::default(), metrics: Arc::default() })
+    }
+
+    /// What is counted here, for [`crate::admin::Admin`].
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
     }
 
     /// Serves until `drain` asks for the end, then lets the sessions finish within the grace period.
@@ -84,10 +91,11 @@ impl Listener {
 
     fn admit(&self, stream: UnixStream, drain: &Drain, sessions: &mut JoinSet<io::Result<()>>) {
         if self.registry.len() >= self.limits.connections {
+            self.metrics.refused();
             sessions.spawn(refuse(stream));
             return;
         }
-        let client = Client::new(Registry::enter(&self.registry));
+        let client = Client::new(Registry::enter(&self.registry), Arc::clone(&self.metrics));
         let executor = Executor::new(Arc::clone(&self.backend), client);
         sessions.spawn(Session::new(stream, executor, drain.clone()).run());
     }

@@ -1,6 +1,7 @@
 //! One connection from its first byte to its last: read, decode all that came, execute, write once.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use synapse_core::reply::Reply;
@@ -9,6 +10,7 @@ use synapse_protocol::detect::{Wire, detect};
 use synapse_protocol::frame::{self, Answer};
 use synapse_protocol::{http, resp};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 
 use crate::answers::{Answers, FrameAnswers, RespAnswers};
 use crate::drain::Drain;
@@ -27,6 +29,10 @@ const KEPT_BYTES: usize = 256 << 10;
 
 /// Reads that a session still makes when the end was asked for: what the client had sent by then.
 const READS_WHILE_DRAINING: usize = 16;
+
+/// How long a session waits for each of them. What lies in the socket is seen at the next turn of the reactor, not at
+/// the moment when the end is asked for.
+const DRAIN_QUIET: Duration = Duration::from_millis(20);
 
 /// Whether the session goes on after what was read is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Ok(());
             }
         };
+        self.executor.client().metrics().connected(wire);
         match wire {
             Wire::Resp => self.resp().await?,
             Wire::Frames => self.frames().await?,
@@ -165,9 +172,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         batch: &mut Batch,
         answers: &mut (impl Answers + AsMut<BytesMut>),
     ) -> io::Result<After> {
+        if batch.is_empty() {
+            return Ok(After::Read);
+        }
         let mut at = 0;
         let after = loop {
-            match self.executor.execute(batch, at, answers).await {
+            let begun = Instant::now();
+            let progress = self.executor.execute(batch, at, answers).await;
+            self.executor.client().metrics().took(begun.elapsed());
+            match progress {
                 Progress::Done => break After::Read,
                 Progress::Close => break After::Close,
                 Progress::Full(next) => at = next,
@@ -196,17 +209,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.input = BytesMut::new();
         }
         self.input.reserve(READ_BYTES);
-        if self.drain.is_draining() {
-            self.reads_left = self.reads_left.saturating_sub(1);
-            if self.reads_left == 0 {
-                return Ok(false);
+        if !self.drain.is_draining() {
+            tokio::select! {
+                biased;
+                read = self.stream.read_buf(&mut self.input) => return Ok(read? > 0),
+                () = self.drain.draining() => {}
             }
         }
-        tokio::select! {
-            // What was sent before the end was asked for is still answered.
-            biased;
-            read = self.stream.read_buf(&mut self.input) => Ok(read? > 0),
-            () = self.drain.draining() => Ok(false),
+        if self.reads_left == 0 {
+            return Ok(false);
+        }
+        self.reads_left -= 1;
+        match timeout(DRAIN_QUIET, self.stream.read_buf(&mut self.input)).await {
+            Ok(read) => Ok(read? > 0),
+            Err(_) => Ok(false),
         }
     }
 }

@@ -10,14 +10,18 @@ use super::{MAX_REPLY_BYTES, Outcome, Store};
 
 impl<M: Memory> Store<M> {
     pub(super) fn get(&mut self, args: &[Bytes], now: Now) -> Reply {
-        self.value(&args[1], now).map_or(Reply::Nil, |(value, _)| Reply::Bulk(value))
+        let mut reply = Reply::Nil;
+        self.read(&args[1..2], now, |_, found| {
+            reply = found.map_or(Reply::Nil, |found| Reply::Bulk(Bytes::copy_from_slice(found.value)));
+        });
+        reply
     }
 
     pub(super) fn mget(&mut self, args: &[Bytes], now: Now) -> Outcome {
         let keys = &args[1..];
         let mut total = 0;
         let mut values = Vec::with_capacity(keys.len());
-        self.memory.get(keys, now, |_, found| {
+        self.read(keys, now, |_, found| {
             total += found.map_or(0, |found| found.value.len());
             if total <= MAX_REPLY_BYTES {
                 values

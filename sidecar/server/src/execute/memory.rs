@@ -11,6 +11,7 @@ use super::Progress;
 use crate::answers::Answers;
 use crate::client::connection::Server;
 use crate::client::{Client, Queued, Step};
+use crate::metrics::Outcome;
 
 /// Most keys that are looked up together.
 const KEYS_AT_ONCE: usize = 64;
@@ -36,7 +37,11 @@ pub(super) fn execute<M: Memory>(
             Step::Run(command) if command.op == Op::Get => {
                 at += get_run(store, client, batch, at - 1, now, answers) - 1;
             }
-            Step::Run(command) => answers.reply(client.version, &store.run(command, args, now)),
+            Step::Run(command) => {
+                let reply = store.run(command, args, now);
+                client.count(command.op, &reply);
+                answers.reply(client.version, &reply);
+            }
             Step::Reply(reply) => answers.reply(client.version, &reply),
             Step::Exec(queued) => {
                 let dirty = store.is_dirty(watch, now);
@@ -84,14 +89,17 @@ fn get_run<M: Memory>(
         keys[count] = key;
         count += 1;
     }
-    let mut answered = 0;
+    let (mut answered, mut hits) = (0, 0);
     store.read(&keys[..count], now, |_, found| {
         // Once the outbox is full, the rest of the run is left for the next turn.
         if answered == 0 || !answers.is_full() {
             answers.value(client.version, found.map(|found| found.value));
             answered += 1;
+            hits += usize::from(found.is_some());
         }
     });
+    client.metrics().count_many(Op::Get, Outcome::Hit, hits as u64);
+    client.metrics().count_many(Op::Get, Outcome::Miss, (answered - hits) as u64);
     answered
 }
 
@@ -112,7 +120,11 @@ fn transaction<M: Memory>(
     for queued in queued {
         let reply = match client.local(queued, server) {
             Some(reply) => reply,
-            None => store.run(queued.command, &queued.args, now),
+            None => {
+                let reply = store.run(queued.command, &queued.args, now);
+                client.count(queued.command.op, &reply);
+                reply
+            }
         };
         excessive |= answers.is_excessive(start);
         if !excessive {

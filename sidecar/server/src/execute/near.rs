@@ -14,6 +14,7 @@ use super::Progress;
 use crate::answers::Answers;
 use crate::client::connection::Server;
 use crate::client::{self, Client, Step};
+use crate::metrics::Outcome;
 
 /// Most keys that are looked up together.
 const KEYS_AT_ONCE: usize = 64;
@@ -30,7 +31,7 @@ struct Waiting {
 
 enum Slot {
     Known(Reply),
-    Awaited,
+    Awaited(Op),
 }
 
 /// Executes the commands of `batch` from a position on.
@@ -47,10 +48,10 @@ pub(super) async fn execute<M: Memory, C: Clock>(
     let mut at = from;
     while at < batch.len() {
         if waiting.items.len() >= ITEMS_AT_ONCE {
-            waiting.finish(near, session, answers).await;
+            waiting.finish(near, client, session, answers).await;
         }
         if answers.is_full() {
-            waiting.finish(near, session, answers).await;
+            waiting.finish(near, client, session, answers).await;
             return Progress::Full(at);
         }
         let args = batch.command(at);
@@ -59,31 +60,31 @@ pub(super) async fn execute<M: Memory, C: Clock>(
             Step::Run(command) => {
                 let is_first = waiting.slots.is_empty() && !session.is_watching();
                 let hits = match command.op {
-                    Op::Get if is_first => front(near, clock, client.version, batch, at - 1, answers),
+                    Op::Get if is_first => front(near, clock, client, batch, at - 1, answers),
                     _ => 0,
                 };
                 match hits {
-                    0 => waiting.ask(client.version, Item::Run(request(command, args.to_vec()))),
+                    0 => waiting.ask(client.version, command.op, Item::Run(request(command, args.to_vec()))),
                     hits => at += hits - 1,
                 }
             }
             Step::Reply(reply) => waiting.know(client.version, reply, answers),
             Step::Exec(queued) => {
                 let queued = queued.into_iter().map(|queued| exec_part(client, queued, &server)).collect();
-                waiting.ask(client.version, Item::Exec(queued));
+                waiting.ask(client.version, Op::Exec, Item::Exec(queued));
             }
             Step::Watch => {
-                waiting.finish(near, session, answers).await;
+                waiting.finish(near, client, session, answers).await;
                 let reply = near.watch(session, args[1..].to_vec()).await;
                 answers.reply(client.version, &reply);
             }
             Step::Unwatch(reply) => {
-                waiting.finish(near, session, answers).await;
+                waiting.finish(near, client, session, answers).await;
                 near.unwatch(session);
                 answers.reply(client.version, &reply);
             }
             Step::Close(reply) => {
-                waiting.finish(near, session, answers).await;
+                waiting.finish(near, client, session, answers).await;
                 if let Some(reply) = reply {
                     answers.reply(client.version, &reply);
                 }
@@ -91,14 +92,14 @@ pub(super) async fn execute<M: Memory, C: Clock>(
             }
         }
     }
-    waiting.finish(near, session, answers).await;
+    waiting.finish(near, client, session, answers).await;
     Progress::Done
 }
 
 impl Waiting {
-    fn ask(&mut self, version: Version, item: Item) {
+    fn ask(&mut self, version: Version, op: Op, item: Item) {
         self.items.push(item);
-        self.slots.push((version, Slot::Awaited));
+        self.slots.push((version, Slot::Awaited(op)));
     }
 
     /// An answer that is known at once waits only for those before it.
@@ -113,6 +114,7 @@ impl Waiting {
     async fn finish<M: Memory, C: Clock>(
         &mut self,
         near: &Near<M, C>,
+        client: &Client,
         session: &mut NearSession,
         answers: &mut impl Answers,
     ) {
@@ -123,7 +125,14 @@ impl Waiting {
         for (version, slot) in self.slots.drain(..) {
             let reply = match slot {
                 Slot::Known(reply) => reply,
-                Slot::Awaited => replies.next().unwrap_or(Reply::error("ERR no answer")),
+                Slot::Awaited(op) => {
+                    let reply = replies.next().unwrap_or(Reply::error("ERR no answer"));
+                    // A transaction was counted when it was handed over.
+                    if op != Op::Exec {
+                        client.count(op, &reply);
+                    }
+                    reply
+                }
             };
             answers.reply(version, &reply);
         }
@@ -135,7 +144,7 @@ impl Waiting {
 fn front<M: Memory, C: Clock>(
     near: &Near<M, C>,
     clock: &impl Clock,
-    version: Version,
+    client: &Client,
     batch: &Batch,
     from: usize,
     answers: &mut impl Answers,
@@ -149,7 +158,11 @@ fn front<M: Memory, C: Clock>(
         keys[count] = key;
         count += 1;
     }
-    near.read_front(&keys[..count], clock.now(), |found| answers.value(version, Some(found.value)))
+    let hits = near.read_front(&keys[..count], clock.now(), |found| {
+        answers.value(client.version, Some(found.value));
+    });
+    client.metrics().count_many(Op::Get, Outcome::Hit, hits as u64);
+    hits
 }
 
 fn exec_part(client: &mut Client, queued: client::Queued, server: &Server) -> Queued {
