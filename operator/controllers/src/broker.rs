@@ -87,8 +87,17 @@ impl Stream {
 
     /// Writes the marker if it still reads `seen`; says whether it did.
     pub async fn replace_marker(&self, seen: &str, marker: &Marker) -> Result<bool, BrokerError> {
+        self.exchange_marker(seen, &text_of(marker)?).await
+    }
+
+    /// Removes a marker, whoever wrote it, if it still reads `seen`: the stream belongs to nobody then.
+    pub async fn void_marker(&self, seen: &str) -> Result<bool, BrokerError> {
+        self.exchange_marker(seen, "").await
+    }
+
+    async fn exchange_marker(&self, seen: &str, text: &str) -> Result<bool, BrokerError> {
         let mut call = self.script(include_str!("broker/scripts/replace.lua"));
-        call.arg(seen).arg(text_of(marker)?);
+        call.arg(seen).arg(text);
         self.run(&call).await
     }
 

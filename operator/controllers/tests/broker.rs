@@ -176,13 +176,16 @@ async fn the_first_claim_wins_and_the_other_learns_whose_it_is() {
 }
 
 #[tokio::test]
-async fn a_claim_whose_object_is_gone_is_taken_over() {
+async fn a_claim_whose_object_is_gone_is_void_and_the_stream_still_has_to_be_adopted() {
     let server = RedisServer::start();
     brought(&stream(&server, owner("gone")), &wanted(&["g"], None)).await;
     let heir = stream(&server, owner("heir"));
-    let taken =
-        provision(&heir, &wanted(&["g"], None), |owner| async move { owner.name == "gone" }).await.unwrap();
-    assert_eq!(worked(taken).0.groups.len(), 1);
+    let is_void = |owner: Owner| async move { owner.name == "gone" };
+    let refused = provision(&heir, &wanted(&["g"], None), is_void).await.unwrap();
+    assert_eq!(refused.outcome, Outcome::NotAdopted);
+    let adopting = Wanted { adopt: true, ..wanted(&["g"], None) };
+    let (seen, ..) = worked(provision(&heir, &adopting, is_void).await.unwrap());
+    assert_eq!(seen.groups.len(), 1);
 }
 
 #[tokio::test]

@@ -24,7 +24,8 @@ pub struct Provisioned {
 
 /// Does all that `wanted` asks of the broker.
 ///
-/// `is_void` tells whether a claim may be taken over because the object that made it is gone.
+/// `is_void` tells whether a claim means nothing any more because the object that made it is gone; the stream is then
+/// one that belongs to nobody, to be taken only where adoption is asked for.
 ///
 /// # Errors
 /// When the broker did not answer or refused; what was done stays, and doing it again does no harm.
@@ -37,8 +38,7 @@ pub async fn provision<V: Future<Output = bool>>(
     if let Claim::Taken(owner, text) = &claim
         && is_void(owner.clone()).await
     {
-        let ours = Marker { owner: stream.owner.clone(), groups: Default::default() };
-        stream.replace_marker(text, &ours).await?;
+        stream.void_marker(text).await?;
         claim = stream.claim(wanted.adopt).await?;
     }
     let outcome = match claim {

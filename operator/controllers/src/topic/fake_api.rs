@@ -74,8 +74,8 @@ impl FakeApi {
         self.with(|stored| stored.topics.remove(name));
     }
 
-    pub(super) fn set_policy(&self, name: &str, policy: &str) {
-        self.with(|stored| stored.topics.get_mut(name).unwrap()["spec"]["deletionPolicy"] = policy.into());
+    pub(super) fn set(&self, name: &str, field: &str, value: &str) {
+        self.with(|stored| stored.topics.get_mut(name).unwrap()["spec"][field] = value.into());
     }
 
     pub(super) fn mark_deleted(&self, name: &str, at: Timestamp) {

@@ -92,8 +92,11 @@ async fn the_loser_of_a_claim_names_the_winner() {
     visit(&api.topic("other").unwrap(), &operator).await.unwrap();
     assert_eq!(api.condition("other", "Conflict"), ("True".into(), "ClaimedByOther".into()));
     assert!(api.message("other", "Conflict").contains("apps/events"));
-    // Once the winner is gone its claim is void.
+    // Once the winner is gone its claim is void, and the stream can be adopted.
     api.remove_topic("events");
+    visit(&api.topic("other").unwrap(), &operator).await.unwrap();
+    assert_eq!(api.condition("other", "Conflict"), ("True".into(), "NotAdopted".into()));
+    api.set("other", "adoption", "Adopt");
     visit(&api.topic("other").unwrap(), &operator).await.unwrap();
     assert_eq!(api.condition("other", "Ready"), ("True".into(), "AsDesired".into()));
 }
@@ -120,7 +123,7 @@ async fn the_finalizer_follows_the_policy() {
     let operator = operator(&api);
     visited(&api, &operator).await;
     assert_eq!(api.topic("events").unwrap().finalizers(), [finalizer::FINALIZER]);
-    api.set_policy("events", "Retain");
+    api.set("events", "deletionPolicy", "Retain");
     visited(&api, &operator).await;
     assert!(api.topic("events").unwrap().finalizers().is_empty());
 }
