@@ -13,8 +13,11 @@ use super::quantity::millis;
 
 /// Enough for some thousands of requests a second; bursts may take the limit.
 const CPU_REQUEST: &str = "50m";
-/// Ten times the request: a common bound of a LimitRange's ratio.
+/// Ten times the request, see [`RATIO`].
 const CPU_LIMIT: &str = "500m";
+/// The most that a limit is of its request where only one of the two is said: a LimitRange may bound the ratio,
+/// and refuses the pod when the sidecar exceeds it.
+const RATIO: u128 = 10;
 /// What the process needs beside its entries.
 const MEMORY_BASE: u128 = 48 << 20;
 /// Ephemeral storage is only spoken of where the pod's own containers do, since a quota may demand it.
@@ -38,29 +41,34 @@ pub(super) fn resources(
     let capacity = spec.map_or(SynapseCacheSpec::DEFAULT_CAPACITY, SynapseCacheSpec::capacity);
     let needed = needed_for(capacity);
 
-    let cpu = Pair {
+    let cpu = Said {
         request: overrides.cpu_request.map(str::to_owned).or_else(|| cpu_of(requests)),
         limit: overrides.cpu_limit.map(str::to_owned).or_else(|| cpu_of(limits)),
     }
-    .settle(CPU_REQUEST, CPU_LIMIT, guaranteed, (names::CPU_REQUEST, overrides.cpu_request), findings);
-    let memory = Pair {
+    .completed(CPU_REQUEST, CPU_LIMIT, |millis| format!("{millis}m"))
+    .settled(guaranteed, (names::CPU_REQUEST, overrides.cpu_request), findings);
+    let memory = Said {
         request: overrides.memory_request.map(str::to_owned).or_else(|| memory_of(requests)),
         limit: overrides.memory_limit.map(str::to_owned).or_else(|| memory_of(limits)),
     }
-    .settle(&needed, &needed, guaranteed, (names::MEMORY_REQUEST, overrides.memory_request), findings);
-    if millis(&memory.1) < millis(capacity) {
+    .completed(&needed, &needed, |millis| mebibytes(millis / 1000))
+    .settled(guaranteed, (names::MEMORY_REQUEST, overrides.memory_request), findings);
+    if millis(&memory.limit) < millis(capacity) {
         findings.add(
             Problem::LimitBelowCapacity,
-            format!("the sidecar's memory limit {} cannot hold the cache's capacity {capacity}", memory.1),
+            format!(
+                "the sidecar's memory limit {} cannot hold the cache's capacity {capacity}",
+                memory.limit
+            ),
         );
     }
 
     let (mut requests, mut limits) = (Map::new(), Map::new());
-    for (resource, (request, limit)) in [("cpu", cpu), ("memory", memory)] {
+    for (resource, amounts) in [("cpu", cpu), ("memory", memory)] {
         // A budget of the whole pod must hold the sum of its containers: ours then draws on it, unnamed.
         if !has_pod_budget(pod, resource) {
-            requests.insert(resource.to_owned(), request.into());
-            limits.insert(resource.to_owned(), limit.into());
+            requests.insert(resource.to_owned(), amounts.request.into());
+            limits.insert(resource.to_owned(), amounts.limit.into());
         }
     }
     for (kind, amounts, amount) in
@@ -74,47 +82,64 @@ pub(super) fn resources(
     json!({"requests": requests, "limits": limits})
 }
 
-/// What is wanted of one resource: from the pod's annotations or else from the cache.
-struct Pair {
+/// What is said of one resource, by the pod's annotations or else by the cache.
+struct Said {
     request: Option<String>,
     limit: Option<String>,
 }
 
-impl Pair {
-    /// Request and limit, where what is said draws along what is not, and a request never exceeds its limit.
-    fn settle(
+/// Both amounts of one resource.
+struct Both {
+    request: String,
+    limit: String,
+}
+
+impl Said {
+    /// Completes what is said by the defaults, drawn along where they would exceed [`RATIO`].
+    fn completed(self, request: &str, limit: &str, write: impl Fn(u128) -> String) -> Both {
+        let amount = |text: &str| millis(text).unwrap_or_default();
+        let (request, limit) = match (self.request, self.limit) {
+            (Some(request), Some(limit)) => (request, limit),
+            (None, None) => (request.to_owned(), limit.to_owned()),
+            (Some(request), None) => {
+                let most = amount(&request) * RATIO;
+                let limit = if amount(limit) > most { write(most) } else { limit.to_owned() };
+                let limit = if amount(&request) > amount(&limit) { request.clone() } else { limit };
+                (request, limit)
+            }
+            (None, Some(limit)) => {
+                let least = amount(&limit).div_ceil(RATIO);
+                let request = if amount(request) < least { write(least) } else { request.to_owned() };
+                let request = if amount(&request) > amount(&limit) { limit.clone() } else { request };
+                (request, limit)
+            }
+        };
+        Both { request, limit }
+    }
+}
+
+impl Both {
+    /// A request never exceeds its limit, and is its limit in a Guaranteed pod; an annotation that says
+    /// otherwise is a finding.
+    fn settled(
         self,
-        default_request: &str,
-        default_limit: &str,
         guaranteed: bool,
         (key, overridden): (&str, Option<&str>),
         findings: &mut Findings,
-    ) -> (String, String) {
-        let limit = match (&self.limit, &self.request) {
-            (Some(limit), _) => limit.clone(),
-            (None, Some(request)) if millis(request) > millis(default_limit) => request.clone(),
-            (None, _) => default_limit.to_owned(),
-        };
-        if guaranteed && overridden.is_some_and(|request| millis(request) != millis(&limit)) {
+    ) -> Self {
+        let Self { request, limit } = self;
+        let exceeds = millis(&request) > millis(&limit);
+        if !exceeds && !guaranteed {
+            return Self { request, limit };
+        }
+        if overridden.is_some() && millis(&request) != millis(&limit) {
+            let why = if guaranteed { "the pod is Guaranteed" } else { "it exceeds the limit" };
             findings.add(
                 Problem::InvalidOverride,
-                format!("{key}: the pod is Guaranteed, so that the request follows the limit {limit}"),
+                format!("{key}: {request} cannot hold, since {why}: the request follows the limit {limit}"),
             );
         }
-        let request = self.request.unwrap_or_else(|| default_request.to_owned());
-        if guaranteed {
-            return (limit.clone(), limit);
-        }
-        if millis(&request) > millis(&limit) {
-            if overridden.is_some() {
-                findings.add(
-                    Problem::InvalidOverride,
-                    format!("{key}: {request} exceeds the limit {limit}; the request follows the limit"),
-                );
-            }
-            return (limit.clone(), limit);
-        }
-        (request, limit)
+        Self { request: limit.clone(), limit }
     }
 }
 
@@ -123,7 +148,11 @@ impl Pair {
 fn needed_for(capacity: &str) -> String {
     let default = millis(SynapseCacheSpec::DEFAULT_CAPACITY).unwrap_or_default();
     let bytes = millis(capacity).unwrap_or(default) / 1000;
-    format!("{}Mi", (bytes + bytes / 4 + MEMORY_BASE).div_ceil(1 << 20))
+    mebibytes(bytes + bytes / 4 + MEMORY_BASE)
+}
+
+fn mebibytes(bytes: u128) -> String {
+    format!("{}Mi", bytes.div_ceil(1 << 20))
 }
 
 /// Whether Kubernetes classes the pod as Guaranteed: every container limits cpu and memory, and requests
@@ -157,7 +186,26 @@ fn has_pod_budget(pod: &Pod<'_>, resource: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::needed_for;
+    use super::{CPU_LIMIT, CPU_REQUEST, Said, needed_for};
+
+    #[test]
+    fn what_is_said_draws_along_what_is_not() {
+        for (said, expected) in [
+            ((None, None), ("50m", "500m")),
+            ((Some("10m"), None), ("10m", "100m")),
+            ((Some("2"), None), ("2", "2")),
+            ((Some("100m"), None), ("100m", "500m")),
+            ((None, Some("2")), ("200m", "2")),
+            ((None, Some("20m")), ("20m", "20m")),
+            ((None, Some("250m")), ("50m", "250m")),
+            ((Some("1m"), Some("4")), ("1m", "4")),
+        ] {
+            let (request, limit): (Option<&str>, Option<&str>) = said;
+            let said = Said { request: request.map(str::to_owned), limit: limit.map(str::to_owned) };
+            let both = said.completed(CPU_REQUEST, CPU_LIMIT, |millis| format!("{millis}m"));
+            assert_eq!((both.request.as_str(), both.limit.as_str()), expected);
+        }
+    }
 
     #[test]
     fn the_memory_limit_follows_the_capacity() {
