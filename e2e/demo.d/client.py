@@ -24,8 +24,6 @@ def latency(client, key, rounds=3000):
 match sys.argv[1:]:
     case ["get", key]:
         print(cache.get(key))
-    case ["hits"]:
-        print(cache.info("stats")["keyspace_hits"])
     case ["latency"]:
         for name, client in [
             ("the pod's socket (in memory)", cache),

@@ -42,7 +42,7 @@ YAML
     container nonroot 65532 true
     container arbitrary 1234567 false
 } | apply
-kubectl label namespace "$ns" pod-security.kubernetes.io/enforce=restricted >/dev/null
+kubectl label namespace "$ns" pod-security.kubernetes.io/enforce=restricted >/dev/null 2>&1
 {
     pod restricted '{runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}'
     container nonroot 65532 true
