@@ -46,6 +46,12 @@ pub fn bind(path: &Path) -> Result<UnixListener, BindError> {
         let path = path.to_owned();
         move |source| BindError::System { action, path, source }
     };
+    // In a container every process is number 1: one that was killed right here left its socket under this name.
+    refuse_unless_ours(&beside)?;
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(system("clear the way at")(error)),
+        _ => {}
+    }
     let listener = UnixListener::bind(&beside).map_err(system("listen on"))?;
     let placed = fs::set_permissions(&beside, Permissions::from_mode(OPEN_TO_ALL))
         .and_then(|()| fs::rename(&beside, path))
@@ -89,6 +95,14 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, OPEN_TO_ALL);
         assert!(UnixStream::connect(&path).is_ok());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_start_that_was_killed_halfway_does_not_hinder_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        drop(std::os::unix::net::UnixListener::bind(beside(&path)).unwrap());
+        assert!(bind(&path).is_ok());
     }
 
     #[tokio::test]
