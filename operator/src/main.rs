@@ -1,2 +1,36 @@
 //! The whole control plane in one binary.
-fn main() {}
+
+mod admin;
+mod args;
+mod release;
+mod run;
+mod signals;
+mod telemetry;
+mod world;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    // One provider for every TLS connection, before the first of them.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        eprintln!("synapse-operator: another cryptography provider is installed already");
+        return ExitCode::FAILURE;
+    }
+    let args = Args::parse();
+    telemetry::start(args.log_level.clone(), args.log_format);
+    let done = match args.command {
+        None => run::run(args),
+        Some(Command::ReleaseFinalizers) => release::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "ended");
+            ExitCode::FAILURE
+        }
+    }
+}

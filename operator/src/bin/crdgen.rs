@@ -5,7 +5,9 @@ use std::path::Path;
 use anyhow::Context;
 
 fn main() -> anyhow::Result<()> {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the crate lies below the repository's top")?;
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("the crate lies below the repository's top")?;
     for file in synapse_api::generated::files()? {
         let path = top.join(file.path);
         std::fs::write(&path, file.text).with_context(|| format!("cannot write {}", path.display()))?;
