@@ -42,7 +42,6 @@ impl Instance {
     ) -> Duration {
         let Some(key) = key(service) else { return EVERY };
         let redis = if remote.health().is_ok() { "up" } else { "down" };
-        let near = figures.near.unwrap_or_default();
         let value = json!({
             "namespace": service.namespace,
             "pod": service.pod,
@@ -52,8 +51,8 @@ impl Instance {
             "revision": service.revision,
             "publishes": service.publishes,
             "consumes": service.consumes,
-            "hits": near.hits,
-            "misses": near.misses,
+            "hits": figures.hits(),
+            "misses": figures.misses(),
             "entries": figures.memory.entries,
             "bytes": figures.memory.bytes,
             "redis": redis,

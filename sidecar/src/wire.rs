@@ -14,12 +14,14 @@ use synapse_core::remote::Remote;
 use synapse_engine::moka_tier::MokaTier;
 use synapse_engine::near::copies::{Copies, Limits};
 use synapse_engine::near::{Near, Rules};
+use synapse_server::admin::Admin;
 use synapse_server::backend::Backend;
 use synapse_server::drain;
 use synapse_server::listener::{self, Listener};
 use synapse_tiers::redis::endpoint::{Endpoint, Location};
 use synapse_tiers::redis::{BEAT, Options, RedisRemote};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, info, warn};
 
@@ -51,7 +53,20 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let listener = Listener::bind(socket, Arc::clone(&sidecar.backend), limits)?;
     info!(socket = %socket.display(), redis = sidecar.settings.redis.is_some(), "serving");
     let (stop, draining) = drain::channel();
-    let mut serving = tokio::spawn(listener.run(draining));
+    let admin = match sidecar.settings.http {
+        Some(address) => Admin::bind(address, Arc::clone(&sidecar.backend), listener.metrics())
+            .await
+            // A port that the pod uses otherwise must not cost it its cache.
+            .inspect_err(|error| error!(%address, %error, "no admin door: the address cannot be had"))
+            .ok(),
+        None => None,
+    };
+    let mut serving = tokio::spawn(listener.run(draining.clone()));
+    // Ends last, with the set: while the rest drains it says so.
+    let mut doors = JoinSet::new();
+    if let Some(admin) = admin {
+        doors.spawn(admin.run(draining));
+    }
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -59,6 +74,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             ended = &mut serving => return ended.context("the listener ended"),
+            Some(ended) = doors.join_next() => error!(?ended, "the admin door ended"),
             _ = look.tick() => source = sidecar.look(source).await?,
             () = sleep_until(sidecar.next_show) => sidecar.show().await,
         }

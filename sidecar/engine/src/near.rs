@@ -128,7 +128,7 @@ impl fmt::Debug for NearSession {
 impl<M: Memory, C: Clock> Near<M, C> {
     /// A near cache over `copies`, which must be the sink of `remote`'s feed.
     pub fn new(copies: Arc<Copies<M, C>>, remote: Arc<dyn Remote>, rules: Rules) -> Self {
-        let (hits, misses, failures) = Default::default();
+        let [hits, misses, failures] = Default::default();
         Self { copies, remote, rules, sending: Mutex::new(()), hits, misses, failures }
     }
 
@@ -349,6 +349,9 @@ impl<M: Memory, C: Clock> Near<M, C> {
     /// `own` tells whether the ordered connection carries it: only then is its result not announced, and may
     /// become a copy.
     fn plan_run(&self, request: Request, batch: &mut Batch<M, C>, own: bool) {
+        if let Some(refusal) = plan::refusal(&request) {
+            return batch.answers.push(Answer::Known(refusal));
+        }
         let mut planned = Planned::new(request, self.rules.time_to_live);
         let writes = self.begin(&planned, own);
         let several = planned.orders.len() > 1;
@@ -365,13 +368,10 @@ impl<M: Memory, C: Clock> Near<M, C> {
             .into_iter()
             .map(|queued| match queued {
                 Queued::Local(reply) => Part::Local(reply),
-                Queued::Run(request) if Kind::of(&request).is_walk() => {
-                    Part::Local(Reply::error_text(format!(
-                        "ERR {} inside a transaction is not possible in a cache before Redis",
-                        request.name
-                    )))
-                }
                 Queued::Run(request) => {
+                    if let Some(refusal) = plan::refusal_in_a_transaction(&request) {
+                        return Part::Local(refusal);
+                    }
                     let mut planned = Planned::new(request, self.rules.time_to_live);
                     let writes = self.begin(&planned, own);
                     let count = planned.orders.len();

@@ -2,7 +2,7 @@
 
 pub(crate) mod arguments;
 mod counters;
-mod expiry;
+pub(crate) mod expiry;
 pub(crate) mod keyspace;
 mod long_double;
 mod natural;

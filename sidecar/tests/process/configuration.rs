@@ -1,6 +1,8 @@
 //! The file, the flags and the environment; what changes while the process runs; and how it ends.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Duration;
@@ -24,6 +26,36 @@ fn without_anything_it_is_a_memory_cache() {
 fn sigint_ends_it_too() {
     let mut sidecar = Sidecar::start(&["--log-format", "text", "--memory", "8Mi"], &[]);
     assert!(sidecar.signal("-INT").0.success());
+}
+
+/// The answer to a GET over TCP.
+fn http(port: u16, path: &str) -> String {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer
+}
+
+#[tokio::test]
+async fn the_admin_door_says_how_it_is_and_readiness_is_the_socket_alone() {
+    let mut server = RedisServer::start(&[]);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let sidecar = Sidecar::start(&["--http", &address, "--redis-url", &server.url()], &[]);
+    eventually("a hit", async || {
+        sidecar.cli(&["SET", "k", "v"]) == "OK" && sidecar.cli(&["GET", "k"]) == "v"
+    })
+    .await;
+    assert!(http(port, "/livez").starts_with("HTTP/1.1 200"));
+    assert!(http(port, "/metrics").contains("synapse_"));
+    server.kill();
+    eventually("told", async || sidecar.cli(&["SET", "k", "v"]).contains("REDISDOWN")).await;
+    assert!(http(port, "/readyz").starts_with("HTTP/1.1 200"));
+    let verbose = http(port, "/readyz?verbose");
+    assert!(verbose.starts_with("HTTP/1.1 200") && verbose.to_lowercase().contains("redis"), "{verbose}");
+    let second = Sidecar::start(&["--http", &address], &[]);
+    assert!(second.log().contains("no admin door"), "{}", second.log());
 }
 
 #[test]

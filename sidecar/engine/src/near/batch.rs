@@ -18,6 +18,7 @@ pub(super) struct Batch<M: Memory, C: Clock> {
 }
 
 pub(super) enum Answer<M: Memory, C: Clock> {
+    Known(Reply),
     Get { found: Vec<Option<Fetched>>, missing: Vec<(usize, Bytes)>, ticket: Ticket, many: bool },
     Run { planned: Planned, writes: Option<Writes<M, C>> },
     Exec { parts: Vec<Part<M, C>>, sent: bool },
@@ -56,6 +57,7 @@ impl<M: Memory, C: Clock> Near<M, C> {
         };
         for answer in batch.answers {
             replies.push(match answer {
+                Answer::Known(reply) => reply,
                 Answer::Get { mut found, missing, ticket, many } => {
                     for (position, key) in missing {
                         if let Some(Outcome::Fetched(fetched)) = outcomes.next() {
@@ -103,6 +105,7 @@ impl<M: Memory, C: Clock> Answer<M, C> {
     fn fail(self, error: &RemoteError, reply: &Reply) -> Reply {
         let unsent = matches!(error, RemoteError::Away { .. } | RemoteError::Busy | RemoteError::Refused(_));
         match self {
+            Self::Known(reply) => reply,
             Self::Get { found, missing, many, .. } if missing.is_empty() => match many {
                 true => many_reply(found.into_iter(), None),
                 false => get_reply(found.into_iter().next().flatten(), None),

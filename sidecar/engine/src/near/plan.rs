@@ -7,6 +7,7 @@ use synapse_core::remote::{KeySpan, Order};
 use synapse_core::reply::Reply;
 
 use super::Request;
+use crate::store::expiry::unsupported;
 
 /// Where a command goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +88,28 @@ pub(crate) fn keys(request: &Request) -> impl Iterator<Item = Bytes> + '_ {
     let KeySpan { range, step } = &request.order.keys;
     let end = range.end.min(request.order.args.len());
     (range.start..end).step_by((*step).max(1)).map(|position| request.order.args[position].clone())
+}
+
+/// What is answered here in the place of Redis: its answer would repeat bytes of the client, and the client of Redis
+/// gives up a connection on which an error is no UTF-8.
+pub(crate) fn refusal(request: &Request) -> Option<Reply> {
+    let options = match request.name {
+        "expire" | "pexpire" | "expireat" | "pexpireat" => request.order.args.get(3..)?,
+        _ => return None,
+    };
+    let unknown = options.iter().find(|option| {
+        !["NX", "XX", "GT", "LT"].iter().any(|known| option.eq_ignore_ascii_case(known.as_bytes()))
+    })?;
+    Some(unsupported(unknown))
+}
+
+/// As [`refusal`], for a command of a transaction, where a walk is not possible either.
+pub(crate) fn refusal_in_a_transaction(request: &Request) -> Option<Reply> {
+    let walk = || {
+        let name = request.name.to_uppercase();
+        Reply::error_text(format!("ERR {name} inside a transaction is not possible in a cache before Redis"))
+    };
+    refusal(request).or_else(|| Kind::of(request).is_walk().then(walk))
 }
 
 // === impl Planned ===

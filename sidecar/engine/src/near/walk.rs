@@ -7,6 +7,8 @@ use synapse_core::remote::Walk;
 use synapse_core::reply::Reply;
 
 use super::{Near, Request};
+use crate::store::arguments::{SYNTAX, integer, is_option};
+use crate::store::keyspace::cursor;
 
 impl<M: Memory, C: Clock> Near<M, C> {
     pub(super) async fn walk(&self, request: &Request) -> Reply {
@@ -30,7 +32,7 @@ impl<M: Memory, C: Clock> Near<M, C> {
                 "ERR {} is refused by this cache (redis.flush)",
                 request.name.to_uppercase()
             )),
-            _ if !flush_args(args) => Reply::error("ERR syntax error"),
+            _ if !flush_args(args) => SYNTAX,
             _ => self.flush().await,
         }
     }
@@ -49,29 +51,23 @@ impl<M: Memory, C: Clock> Near<M, C> {
 fn flush_args(args: &[Bytes]) -> bool {
     match args {
         [_] => true,
-        [_, how] => how.eq_ignore_ascii_case(b"ASYNC") || how.eq_ignore_ascii_case(b"SYNC"),
+        [_, how] => is_option(how, "ASYNC") || is_option(how, "SYNC"),
         _ => false,
     }
 }
 
 fn scan_args(args: &[Bytes]) -> Result<Walk, Reply> {
-    let text = |arg: &Bytes| std::str::from_utf8(arg).ok().map(str::to_owned);
-    let cursor = args.get(1).and_then(text).and_then(|text| text.parse().ok());
-    let mut walk = Walk { cursor: cursor.ok_or(Reply::error("ERR invalid cursor"))?, ..Walk::default() };
-    let mut options = args[2..].iter();
-    while let Some(option) = options.next() {
-        let value = options.next().ok_or(Reply::error("ERR syntax error"))?;
-        match option.to_ascii_uppercase().as_slice() {
-            b"MATCH" => walk.pattern = Some(value.clone()),
-            b"TYPE" => walk.kind = Some(value.clone()),
-            b"COUNT" => {
-                let count = text(value).and_then(|text| text.parse::<i64>().ok());
-                match count.ok_or(Reply::error("ERR value is not an integer or out of range"))? {
-                    count @ 1.. => walk.count = Some(count.unsigned_abs()),
-                    _ => return Err(Reply::error("ERR syntax error")),
-                }
+    let cursor = cursor(&args[1]).ok_or(Reply::error("ERR invalid cursor"))?;
+    let mut walk = Walk { cursor, ..Walk::default() };
+    for option in args[2..].chunks(2) {
+        match option {
+            [name, value] if is_option(name, "MATCH") => walk.pattern = Some(value.clone()),
+            [name, value] if is_option(name, "TYPE") => walk.kind = Some(value.clone()),
+            [name, value] if is_option(name, "COUNT") => {
+                let count = u64::try_from(integer(value)?).ok().filter(|count| *count > 0);
+                walk.count = Some(count.ok_or(SYNTAX)?);
             }
-            _ => return Err(Reply::error("ERR syntax error")),
+            _ => return Err(SYNTAX),
         }
     }
     Ok(walk)

@@ -6,7 +6,7 @@ use synapse_core::reply::Reply;
 use crate::command::Command;
 
 /// The refusal of an option that does not fit.
-pub(super) const SYNTAX: Reply = Reply::error("ERR syntax error");
+pub(crate) const SYNTAX: Reply = Reply::error("ERR syntax error");
 
 /// The refusal of a text that is no integer.
 pub(super) const NOT_AN_INTEGER: Reply = Reply::error("ERR value is not an integer or out of range");
@@ -22,12 +22,12 @@ pub(super) fn parse_integer(text: &[u8]) -> Option<i64> {
 }
 
 /// An integer, or the refusal.
-pub(super) fn integer(text: &[u8]) -> Result<i64, Reply> {
+pub(crate) fn integer(text: &[u8]) -> Result<i64, Reply> {
     parse_integer(text).ok_or(NOT_AN_INTEGER)
 }
 
 /// Whether an argument is this option. It is compared as C does, up to a zero byte.
-pub(super) fn is_option(arg: &[u8], option: &str) -> bool {
+pub(crate) fn is_option(arg: &[u8], option: &str) -> bool {
     let end = arg.iter().position(|byte| *byte == 0).unwrap_or(arg.len());
     arg[..end].eq_ignore_ascii_case(option.as_bytes())
 }

@@ -105,7 +105,7 @@ impl Condition {
     }
 }
 
-fn unsupported(option: &[u8]) -> Reply {
+pub(crate) fn unsupported(option: &[u8]) -> Reply {
     let end = option.iter().position(|byte| *byte == 0).unwrap_or(option.len());
     Reply::error_text([b"ERR Unsupported option ", &option[..end]].concat())
 }

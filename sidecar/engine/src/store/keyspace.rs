@@ -67,7 +67,7 @@ impl<M: Memory> Store<M> {
 }
 
 /// A cursor as `strtoul` reads it: a sign is allowed, a blank first is not.
-fn cursor(text: &[u8]) -> Option<u64> {
+pub(crate) fn cursor(text: &[u8]) -> Option<u64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),

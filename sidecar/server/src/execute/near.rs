@@ -32,6 +32,9 @@ struct Waiting {
 enum Slot {
     Known(Reply),
     Awaited(Op),
+    /// A transaction, which was counted when it was handed over, with the protocol version of each of its replies: a
+    /// HELLO inside changes it.
+    Transaction(Vec<Version>),
 }
 
 /// Executes the commands of `batch` from a position on.
@@ -70,8 +73,14 @@ pub(super) async fn execute<M: Memory, C: Clock>(
             }
             Step::Reply(reply) => waiting.know(client.version, reply, answers),
             Step::Exec(queued) => {
-                let queued = queued.into_iter().map(|queued| exec_part(client, queued, &server)).collect();
-                waiting.ask(client.version, Op::Exec, Item::Exec(queued));
+                let version = client.version;
+                let parts = queued.into_iter().map(|queued| {
+                    let part = exec_part(client, queued, &server);
+                    (part, client.version)
+                });
+                let (parts, versions) = parts.unzip();
+                waiting.items.push(Item::Exec(parts));
+                waiting.slots.push((version, Slot::Transaction(versions)));
             }
             Step::Watch => {
                 waiting.finish(near, client, session, answers).await;
@@ -122,19 +131,23 @@ impl Waiting {
             return;
         }
         let mut replies = near.execute(session, std::mem::take(&mut self.items)).await.into_iter();
+        let mut awaited = || replies.next().unwrap_or(Reply::error("ERR no answer"));
         for (version, slot) in self.slots.drain(..) {
-            let reply = match slot {
-                Slot::Known(reply) => reply,
+            match slot {
+                Slot::Known(reply) => answers.reply(version, &reply),
                 Slot::Awaited(op) => {
-                    let reply = replies.next().unwrap_or(Reply::error("ERR no answer"));
-                    // A transaction was counted when it was handed over.
-                    if op != Op::Exec {
-                        client.count(op, &reply);
-                    }
-                    reply
+                    let reply = awaited();
+                    client.count(op, &reply);
+                    answers.reply(version, &reply);
                 }
-            };
-            answers.reply(version, &reply);
+                Slot::Transaction(versions) => match awaited() {
+                    Reply::Array(parts) => {
+                        answers.array(parts.len());
+                        parts.iter().zip(versions).for_each(|(part, version)| answers.reply(version, part));
+                    }
+                    refused => answers.reply(version, &refused),
+                },
+            }
         }
     }
 }
