@@ -43,9 +43,13 @@ impl Reply {
         Self::Error(Bytes::from_static(text.as_bytes()))
     }
 
-    /// An error with a text made at run time, code first. CR and LF, which would end the line, become spaces.
+    /// An error with a text made at run time, code first. CR and LF, which would end the line, are cut off its end and
+    /// become spaces elsewhere, as Redis does.
     pub fn error_text(text: impl Into<Vec<u8>>) -> Self {
         let mut text = text.into();
+        while let Some(b'\r' | b'\n') = text.last() {
+            text.pop();
+        }
         for byte in &mut text {
             if matches!(byte, b'\r' | b'\n') {
                 *byte = b' ';
@@ -81,6 +85,6 @@ mod tests {
 
     #[test]
     fn an_error_is_one_line() {
-        assert_eq!(Reply::error_text("ERR a\r\nb"), Reply::error("ERR a  b"));
+        assert_eq!(Reply::error_text("ERR a\r\nb \r\n"), Reply::error("ERR a  b "));
     }
 }
