@@ -292,3 +292,71 @@ async fn a_url_that_cannot_be_used_does_not_show_its_password() {
     let error = Pool::default().connection(&address).err().unwrap();
     assert!(matches!(error, BrokerError::Url(_)) && !error.to_string().contains("secret"), "{error}");
 }
+
+#[tokio::test]
+async fn tls_is_trusted_by_the_authorities_that_are_given_and_by_no_others() {
+    // Another test of this process may have installed it already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (authority, certificate, key) = certificates();
+    let (_server, port, _files) = tls_server(&certificate, &key);
+    let url = format!("rediss://localhost:{port}");
+    let claim = async |authorities: String| {
+        let address = Address { url: url.clone(), authorities: Some(authorities) };
+        Stream::new(Pool::default().connection(&address).unwrap(), "events", owner("a")).claim(false).await
+    };
+    assert!(claim(authority).await.is_ok());
+    let (another, ..) = certificates();
+    assert!(matches!(claim(another).await.unwrap_err(), BrokerError::Unreachable(_)));
+}
+
+#[tokio::test]
+async fn what_a_user_may_not_do_is_a_refusal_and_a_wrong_password_too() {
+    let server = RedisServer::start();
+    server.cli(&["ACL", "SETUSER", "reader", "on", ">pw", "~*", "+@read", "+@connection"]);
+    server.cli(&["ACL", "SETUSER", "owner", "on", ">pw", "~*", "+@all"]);
+    let claim = async |user: &str, password: &str| {
+        let url = format!("{}?user={user}&pass={password}", server.url());
+        let address = Address { url, authorities: None };
+        Stream::new(Pool::default().connection(&address).unwrap(), "events", owner("a")).claim(false).await
+    };
+    assert!(claim("owner", "pw").await.is_ok());
+    for (user, password) in [("reader", "pw"), ("owner", "wrong-secret")] {
+        let error = claim(user, password).await.unwrap_err();
+        assert!(matches!(error, BrokerError::Refused(_)), "{user}: {error:?}");
+        assert!(!error.to_string().contains("secret"));
+    }
+}
+
+/// A server on a port that nobody else has; one that was free a moment ago may be taken by now.
+fn tls_server(certificate: &str, key: &str) -> (RedisServer, u16, tempfile::TempDir) {
+    let files = tempfile::TempDir::new().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = files.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (certificate, key) = (file("cert.pem", certificate), file("key.pem", key));
+    let tried = (0..20).find_map(|_| {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let arguments = ["--tls-port", &port.to_string(), "--tls-cert-file", &certificate];
+        let arguments = [&arguments[..], &["--tls-key-file", &key, "--tls-auth-clients", "no"]].concat();
+        Some((RedisServer::start_with(&arguments)?, port))
+    });
+    let (server, port) = tried.unwrap();
+    (server, port, files)
+}
+
+/// An authority, and a certificate for localhost with its key, all as PEM.
+fn certificates() -> (String, String, String) {
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let mut authority = rcgen::CertificateParams::new(vec![]).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(rcgen::DnType::CommonName, "an authority");
+    let text = authority.self_signed(&authority_key).unwrap().pem();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    leaf.distinguished_name.push(rcgen::DnType::CommonName, "localhost");
+    let certificate = leaf.signed_by(&key, &issuer).unwrap().pem();
+    (text, certificate, key.serialize_pem())
+}

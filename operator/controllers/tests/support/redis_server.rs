@@ -17,9 +17,14 @@ pub(crate) struct RedisServer {
 impl RedisServer {
     /// Starts one and waits until it answers.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[]).unwrap()
+    }
+
+    /// Starts one with more arguments; nothing if it does not like them.
+    pub(crate) fn start_with(arguments: &[&str]) -> Option<Self> {
         let directory = TempDir::new().unwrap();
-        let child = spawn(&directory);
-        Self { directory, child }
+        let mut child = spawn(&directory, arguments);
+        child.try_wait().unwrap().is_none().then_some(Self { directory, child })
     }
 
     /// Ends it at once, as a crash would.
@@ -30,7 +35,7 @@ impl RedisServer {
 
     /// Starts it again, empty, in the same place.
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(&self.directory);
+        self.child = spawn(&self.directory, &[]);
     }
 
     /// Where it is.
@@ -76,19 +81,21 @@ fn socket(directory: &TempDir) -> PathBuf {
     directory.path().join("redis.sock")
 }
 
-fn spawn(directory: &TempDir) -> Child {
+/// Returns once it answers or has ended.
+fn spawn(directory: &TempDir, more: &[&str]) -> Child {
     let _ = std::fs::remove_file(socket(directory));
-    let child = Command::new("redis-server")
+    let mut child = Command::new("redis-server")
         .args(["--port", "0", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes"])
         .arg("--unixsocket")
         .arg(socket(directory))
         .arg("--dir")
         .arg(directory.path())
+        .args(more)
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while UnixStream::connect(socket(directory)).is_err() {
+    while child.try_wait().unwrap().is_none() && UnixStream::connect(socket(directory)).is_err() {
         assert!(Instant::now() < deadline, "redis-server does not answer");
         std::thread::sleep(Duration::from_millis(10));
     }
