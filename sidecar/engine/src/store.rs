@@ -22,8 +22,8 @@ use crate::command::{Command, Op};
 /// Longest string a command may make, in bytes: what no argument could have brought (64 MiB).
 pub const MAX_VALUE_BYTES: usize = 64 << 20;
 
-/// Most payload that one reply may hold, in bytes (512 MiB).
-pub const MAX_REPLY_BYTES: usize = 512 << 20;
+/// Most payload that one reply may hold, in bytes (128 MiB).
+pub const MAX_REPLY_BYTES: usize = 128 << 20;
 
 /// A memory tier with the meaning of the commands on it.
 #[derive(Debug)]

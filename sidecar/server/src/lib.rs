@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod socket;
 
 mod answers;
+mod budget;
 mod client;
 mod execute;
 mod http_cache;

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::answers::{Answers, FrameAnswers, RespAnswers};
+use crate::budget::Share;
 use crate::drain::Drain;
 use crate::execute::{Executor, Progress};
 use crate::http_cache;
@@ -47,14 +48,16 @@ pub(crate) struct Session<S> {
     stream: S,
     executor: Executor,
     input: BytesMut,
+    /// What the input holds beyond what every session may keep.
+    share: Share,
     drain: Drain,
     reads_left: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// A session on a stream that was just accepted.
-    pub(crate) fn new(stream: S, executor: Executor, drain: Drain) -> Self {
-        Self { stream, executor, input: BytesMut::new(), drain, reads_left: READS_WHILE_DRAINING }
+    pub(crate) fn new(stream: S, executor: Executor, share: Share, drain: Drain) -> Self {
+        Self { stream, executor, input: BytesMut::new(), share, drain, reads_left: READS_WHILE_DRAINING }
     }
 
     /// Serves the client until it leaves, says something that ends the connection, or the server drains.
@@ -208,6 +211,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.input.is_empty() && self.input.capacity() > KEPT_BYTES {
             self.input = BytesMut::new();
         }
+        // An unfinished request grows by what arrived, never by what it announced.
+        self.share.hold(self.input.len().saturating_sub(KEPT_BYTES))?;
         self.input.reserve(READ_BYTES);
         if !self.drain.is_draining() {
             tokio::select! {
@@ -224,5 +229,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Ok(read) => Ok(read? > 0),
             Err(_) => Ok(false),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use synapse_core::clock::SystemClock;
+
+    use super::*;
+    use crate::backend::Backend;
+    use crate::budget::Budget;
+    use crate::client::Client;
+    use crate::client::registry::Registry;
+    use crate::drain;
+
+    #[tokio::test]
+    async fn unfinished_requests_end_where_the_budget_does() {
+        let (budget, (_signal, drain)) = (Budget::new(1 << 20), drain::channel());
+        let backend = Arc::new(Backend::memory(SystemClock::start(), 1 << 20));
+        let client = Client::new(Registry::enter(&Arc::default()), Arc::default());
+        let (mut near, far) = tokio::io::duplex(64 << 10);
+        let session = Session::new(far, Executor::new(backend, client), budget.share(), drain);
+        let session = tokio::spawn(session.run());
+        near.write_all(b"*2\r\n$4\r\nECHO\r\n$50000000\r\n").await.unwrap();
+        let mut written = 0;
+        while near.write_all(&[0; 10_000]).await.is_ok() {
+            written += 10_000;
+        }
+        assert!((1 << 20..3 << 20).contains(&written), "{written} bytes were taken");
+        assert_eq!(session.await.unwrap().unwrap_err().kind(), io::ErrorKind::OutOfMemory);
     }
 }

@@ -56,7 +56,7 @@ impl<M: Memory> Store<M> {
 
 /// The refusal of a reply that would hold more than [`MAX_REPLY_BYTES`].
 pub(super) const REPLY_TOO_LARGE: Reply =
-    Reply::error("ERR reply exceeds 512 MiB, ask for fewer keys at a time");
+    Reply::error("ERR reply exceeds 128 MiB, ask for fewer keys at a time");
 
 /// The bytes from `start` to `end`, both included, counted from the end when negative.
 fn range(value: &[u8], start: i64, end: i64) -> &[u8] {

@@ -113,7 +113,7 @@ fn transaction<M: Memory>(
     answers: &mut impl Answers,
 ) {
     const EXCESSIVE: Reply =
-        Reply::error("ERR replies of the transaction exceed 512 MiB; all of it was executed");
+        Reply::error("ERR replies of the transaction exceed 128 MiB; all of it was executed");
     let (start, version) = (answers.held(), client.version);
     answers.array(queued.len());
     let mut excessive = false;
