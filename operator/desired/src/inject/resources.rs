@@ -41,18 +41,19 @@ pub(super) fn resources(
     let capacity = spec.map_or(SynapseCacheSpec::DEFAULT_CAPACITY, SynapseCacheSpec::capacity);
     let needed = needed_for(capacity);
 
-    let cpu = Said {
-        request: overrides.cpu_request.map(str::to_owned).or_else(|| cpu_of(requests)),
-        limit: overrides.cpu_limit.map(str::to_owned).or_else(|| cpu_of(limits)),
-    }
-    .completed(CPU_REQUEST, CPU_LIMIT, |millis| format!("{millis}m"))
-    .settled(guaranteed, (names::CPU_REQUEST, overrides.cpu_request), findings);
-    let memory = Said {
-        request: overrides.memory_request.map(str::to_owned).or_else(|| memory_of(requests)),
-        limit: overrides.memory_limit.map(str::to_owned).or_else(|| memory_of(limits)),
-    }
-    .completed(&needed, &needed, |millis| mebibytes(millis / 1000))
-    .settled(guaranteed, (names::MEMORY_REQUEST, overrides.memory_request), findings);
+    // The cache completes the defaults, and the pod's annotations complete what the cache says.
+    let in_cpu = |millis: u128| format!("{millis}m");
+    let cpu =
+        Said { request: cpu_of(requests), limit: cpu_of(limits) }.completed(CPU_REQUEST, CPU_LIMIT, in_cpu);
+    let cpu = Said::by(overrides.cpu_request, overrides.cpu_limit)
+        .completed(&cpu.request, &cpu.limit, in_cpu)
+        .settled(guaranteed, (names::CPU_REQUEST, overrides.cpu_request), findings);
+    let in_memory = |millis: u128| mebibytes(millis / 1000);
+    let memory = Said { request: memory_of(requests), limit: memory_of(limits) }
+        .completed(&needed, &needed, in_memory);
+    let memory = Said::by(overrides.memory_request, overrides.memory_limit)
+        .completed(&memory.request, &memory.limit, in_memory)
+        .settled(guaranteed, (names::MEMORY_REQUEST, overrides.memory_request), findings);
     if millis(&memory.limit) < millis(capacity) {
         findings.add(
             Problem::LimitBelowCapacity,
@@ -82,7 +83,7 @@ pub(super) fn resources(
     json!({"requests": requests, "limits": limits})
 }
 
-/// What is said of one resource, by the pod's annotations or else by the cache.
+/// What is said of one resource.
 struct Said {
     request: Option<String>,
     limit: Option<String>,
@@ -95,6 +96,10 @@ struct Both {
 }
 
 impl Said {
+    fn by(request: Option<&str>, limit: Option<&str>) -> Self {
+        Self { request: request.map(str::to_owned), limit: limit.map(str::to_owned) }
+    }
+
     /// Completes what is said by the defaults, drawn along where they would exceed [`RATIO`].
     fn completed(self, request: &str, limit: &str, write: impl Fn(u128) -> String) -> Both {
         let amount = |text: &str| millis(text).unwrap_or_default();
@@ -201,8 +206,8 @@ mod tests {
             ((Some("1m"), Some("4")), ("1m", "4")),
         ] {
             let (request, limit): (Option<&str>, Option<&str>) = said;
-            let said = Said { request: request.map(str::to_owned), limit: limit.map(str::to_owned) };
-            let both = said.completed(CPU_REQUEST, CPU_LIMIT, |millis| format!("{millis}m"));
+            let both =
+                Said::by(request, limit).completed(CPU_REQUEST, CPU_LIMIT, |millis| format!("{millis}m"));
             assert_eq!((both.request.as_str(), both.limit.as_str()), expected);
         }
     }
