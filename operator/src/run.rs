@@ -57,6 +57,7 @@ async fn compose(args: Args) -> anyhow::Result<()> {
     let worlds = Arc::new(Worlds::default());
     let admission = Admission::new(Arc::clone(&worlds), installed.clone(), Metrics::register(&mut registry));
     let serving = Arc::new(Serving::default());
+    // Kept here until the end: whoever follows it must not take a stopped election for a crash.
     let (leading, led) = watch::channel(false);
     let (reachable, is_reachable) = watch::channel(false);
     let (known, is_known) = watch::channel(false);
@@ -70,7 +71,8 @@ async fn compose(args: Args) -> anyhow::Result<()> {
     };
     let keeper = Keeper::new(client.clone(), names, Arc::clone(&serving), led, reachable);
     let admin = Admin { registry: Arc::new(registry), reachable: is_reachable, known: is_known };
-    let leader = leader::Leader { client, args, me, installed, namespaces, state, figures, leading };
+    let leader =
+        leader::Leader { client, args, me, installed, namespaces, state, figures, leading: leading.clone() };
 
     let mut tasks = JoinSet::new();
     let told = stop.clone().told();
@@ -106,6 +108,7 @@ async fn compose(args: Args) -> anyhow::Result<()> {
     if drained.await.is_err() {
         tracing::warn!("not everything stopped within {GRACE:?}");
     }
+    drop(leading);
     ended
 }
 

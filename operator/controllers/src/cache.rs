@@ -155,3 +155,6 @@ fn retry(cache: Arc<SynapseCache>, error: &CallError, _: Arc<Work>) -> Action {
     tracing::warn!(%error, cache = cache.name_any(), namespace = cache.namespace(), "unable to reconcile; trying again");
     Action::requeue(jitter::lengthen(RETRY))
 }
+
+#[cfg(test)]
+mod tests;

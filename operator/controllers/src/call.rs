@@ -28,6 +28,11 @@ impl CallError {
         self.code() == Some(403)
     }
 
+    /// Whether the object changed since it was read.
+    pub fn is_conflict(&self) -> bool {
+        self.code() == Some(409)
+    }
+
     fn code(&self) -> Option<u16> {
         match self {
             Self::Api(_, error) => match error.as_ref() {

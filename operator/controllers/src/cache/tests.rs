@@ -1,0 +1,170 @@
+//! Visits to one cache, against a scripted API server that counts what is written to it.
+
+use std::convert::Infallible;
+use std::sync::Mutex;
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use kube::client::Body;
+use kube::runtime::reflector::store;
+use kube::runtime::reflector::store::Writer;
+use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
+use synapse_api::cache::SynapseCacheSpec;
+use synapse_desired::inject::{Outcome, SIDECAR, World, inject};
+
+use super::*;
+
+/// What the server holds, and how often it was written.
+#[derive(Default)]
+struct Held {
+    config_map: Option<Value>,
+    status: Option<Value>,
+    config_maps: usize,
+    statuses: usize,
+    events: Vec<String>,
+}
+
+struct Scene {
+    held: Arc<Mutex<Held>>,
+    work: Work,
+    pods: Writer<Pod>,
+    cache: SynapseCache,
+}
+
+fn installed() -> Installed {
+    Installed { image: "sidecar:1".into(), pull_policy: None, version: "1".into() }
+}
+
+async fn answer(held: &Mutex<Held>, request: Request<Body>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let sent: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap_or_default();
+    let mut held = held.lock().unwrap();
+    let path = parts.uri.path();
+    let found = match (&parts.method, path) {
+        (&Method::GET, path) if path.contains("/configmaps/") => held.config_map.clone(),
+        (&Method::PATCH, path) if path.contains("/configmaps/") => {
+            held.config_maps += 1;
+            held.config_map = Some(sent.clone());
+            Some(sent)
+        }
+        (&Method::PATCH, path) if path.ends_with("/synapsecaches/catalog/status") => {
+            held.statuses += 1;
+            held.status = Some(sent["status"].clone());
+            Some(json!({"metadata": {"name": "catalog"}, "spec": {}, "status": sent["status"]}))
+        }
+        (&Method::POST, path) if path.ends_with("/events") => {
+            held.events.push(sent["reason"].as_str().unwrap_or_default().to_owned());
+            Some(sent)
+        }
+        _ => panic!("nobody should ask for {} {path}", parts.method),
+    };
+    let missing =
+        json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "message": "", "code": 404});
+    let (code, body) = found.map_or((StatusCode::NOT_FOUND, missing), |found| (StatusCode::OK, found));
+    Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).unwrap()
+}
+
+impl Scene {
+    fn new() -> Self {
+        let held = Arc::new(Mutex::new(Held::default()));
+        let server = Arc::clone(&held);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let server = Arc::clone(&server);
+            async move { Ok::<_, Infallible>(answer(&server, request).await) }
+        });
+        let client = Client::new(service, "shop");
+        let caches = Caches {
+            client: client.clone(),
+            reports: Reports::new(client, "operator-1"),
+            pool: Arc::default(),
+            resync: Duration::from_secs(60),
+            installed: installed(),
+            webhook: "synapse-injector".into(),
+            namespaces: store().0,
+            state: Arc::new(State::register(&mut Registry::default())),
+            figures: Figures::default(),
+        };
+        let (injected, pods) = store();
+        let (naked, _) = naked::watch(&caches);
+        let mut cache = SynapseCache::new("catalog", SynapseCacheSpec::default());
+        cache.metadata.namespace = Some("shop".into());
+        cache.metadata.uid = Some("uid".into());
+        cache.metadata.generation = Some(1);
+        Self { held, work: Work { caches, injected, naked }, pods, cache }
+    }
+
+    /// One visit, after which the watch brings what was written. The writes so far: ConfigMaps, statuses.
+    async fn visit(&mut self) -> (usize, usize) {
+        visit(&self.cache, &self.work).await.unwrap();
+        let held = self.held.lock().unwrap();
+        self.cache.status = held.status.clone().map(|status| serde_json::from_value(status).unwrap());
+        (held.config_maps, held.statuses)
+    }
+
+    fn pod(&mut self, ready: bool) {
+        let mut pod = json!({
+            "metadata": {"name": "web", "namespace": "shop", "annotations": {names::INJECT: "catalog"}},
+            "spec": {"containers": [{"name": "app", "image": "a"}]},
+            "status": {"phase": "Running", "initContainerStatuses": [
+                {"name": SIDECAR, "ready": ready, "restartCount": 0, "image": "i", "imageID": ""}
+            ]}
+        });
+        let world = World { namespace: "shop", namespace_label: None, caches: None, installed: &installed() };
+        let Outcome::Injected(injected) = inject(&pod, &world) else { panic!("not injected") };
+        let patch = serde_json::to_value(&injected.patch).unwrap();
+        for operation in patch.as_array().unwrap() {
+            // Of the patch, only what is observed: the label and the status annotation.
+            let at = operation["path"].as_str().unwrap();
+            match at {
+                "/metadata/labels" => pod["metadata"]["labels"] = operation["value"].clone(),
+                "/metadata/annotations/synapse.dev~1status" => {
+                    pod["metadata"]["annotations"][names::STATUS] = operation["value"].clone();
+                }
+                _ => {}
+            }
+        }
+        self.pods.apply_watcher_event(&watcher::Event::Apply(serde_json::from_value(pod).unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn writes_once_then_only_what_changed_and_nothing_at_rest() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.visit().await, (1, 1));
+    for _ in 0..50 {
+        assert_eq!(scene.visit().await, (1, 1));
+    }
+    scene.pod(false);
+    assert_eq!(scene.visit().await, (1, 2));
+    assert_eq!(scene.visit().await, (1, 2));
+    scene.pod(true);
+    assert_eq!(scene.visit().await, (1, 3));
+    assert_eq!(scene.visit().await, (1, 3));
+    let held = scene.held.lock().unwrap();
+    assert_eq!(held.events, ["NoPods", "PodsNotReady", "AsDesired"]);
+}
+
+#[tokio::test]
+async fn a_config_map_that_others_changed_is_put_right() {
+    let mut scene = Scene::new();
+    scene.visit().await;
+    scene.held.lock().unwrap().config_map.as_mut().unwrap()["data"] = json!({"sidecar.yaml": "memory: {}"});
+    assert_eq!(scene.visit().await, (2, 1));
+    scene.held.lock().unwrap().config_map = None;
+    assert_eq!(scene.visit().await, (3, 1));
+    let held = scene.held.lock().unwrap();
+    let text = held.config_map.as_ref().unwrap()["data"]["sidecar.yaml"].as_str().unwrap().to_owned();
+    let revision = held.status.as_ref().unwrap()["revision"].as_str().unwrap().to_owned();
+    assert!(text.contains(&revision), "{text}");
+}
+
+#[tokio::test]
+async fn a_spec_that_no_sidecar_could_use_leaves_what_is_mounted() {
+    let mut scene = Scene::new();
+    scene.visit().await;
+    scene.cache.spec = serde_json::from_value(json!({"memory": {"capacity": "1k"}})).unwrap();
+    assert_eq!(scene.visit().await, (1, 2));
+    let held = scene.held.lock().unwrap();
+    assert_eq!(held.events.last().map(String::as_str), Some("InvalidSpec"));
+}
