@@ -166,9 +166,9 @@ YAML
 }
 
 cache_on_redis() { # NAME
-    make_cache "$1" <<'YAML'
+    make_cache "$1" <<YAML
   memory: {capacity: 16Mi}
-  redis: {connection: {url: "redis://redis:6379"}}
+  redis: {connection: {url: "redis://redis.$ns:6379"}}
 YAML
 }
 
@@ -180,7 +180,7 @@ apiVersion: synapse.dev/v1alpha1
 kind: SynapseTopic
 metadata: {name: $1}
 spec:
-  broker: {redis: {connection: {url: "redis://redis:6379"}}}
+  broker: {redis: {connection: {url: "redis://redis.$ns:6379"}}}
 YAML
         cat
     } | apply

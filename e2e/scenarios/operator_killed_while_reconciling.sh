@@ -12,7 +12,7 @@ apiVersion: synapse.dev/v1alpha1
 kind: SynapseTopic
 metadata: {name: topic-$number}
 spec:
-  broker: {redis: {connection: {url: "redis://redis:6379"}}}
+  broker: {redis: {connection: {url: "redis://redis.$ns:6379"}}}
   consumerGroups: [{name: readers, startFrom: Earliest}, {name: writers}]
   deletionPolicy: Delete
   deletionDeadline: 30s
