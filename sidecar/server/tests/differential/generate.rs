@@ -170,12 +170,12 @@ const SHAPES: &[&str] = &[
     "EXPIRETIME key",
     "PEXPIRETIME key",
     "EXPIRE key ttl",
-    "EXPIRE key ttl cond",
-    "PEXPIRE key ttl cond",
+    "EXPIRE key newttl cond",
+    "PEXPIRE key newttl cond",
     "EXPIREAT key at cond",
     "PEXPIREAT key at cond",
     "PEXPIREAT key at",
-    "EXPIRE key ttl cond cond",
+    "EXPIRE key newttl cond cond",
     "PERSIST key",
     "INCR key",
     "DECR key",
@@ -256,6 +256,12 @@ fn slot(word: &'static str) -> BoxedStrategy<Vec<u8>> {
             "9223372036854775807",
             "-9223372036854775807",
         ])
+        .boxed(),
+        // Never twice the same: whether one is greater would depend on the millisecond.
+        "newttl" => prop_oneof![
+            4 => (200u32..90_000_000).prop_map(|ttl| ttl.to_string().into_bytes()),
+            1 => pick(&["0", "-1", "x", "9223372036854775807"]),
+        ]
         .boxed(),
         "at" => pick(&["1", "9999999999", "99999999999999", "0", "-5", "x", "9223372036854775807"]).boxed(),
         "setopt" => pick(&["NX", "XX", "GET", "KEEPTTL", "nx", "EX", "PERSIST", "foo", "get"]).boxed(),
