@@ -24,6 +24,7 @@ use synapse_desired::cache::status::{COUNTERS, Found, status};
 use synapse_desired::inject::Installed;
 use synapse_desired::sidecar_config::{Rendered, render};
 
+use crate::backoff::Backoff;
 use crate::broker::pool::Pool;
 use crate::call::{CallError, limited};
 use crate::jitter;
@@ -64,6 +65,7 @@ struct Work {
     caches: Caches,
     injected: Store<Pod>,
     naked: naked::Naked,
+    backoff: Backoff,
 }
 
 /// Runs until `shutdown`; at most `workers` caches at a time.
@@ -73,7 +75,7 @@ pub async fn run(caches: Caches, workers: u16, shutdown: impl Future<Output = ()
     let (injected, injected_news) = pods::injected(&caches.client, caches.reports.clone());
     let (naked, naked_news) = naked::watch(&caches);
     let requested = naked.requests();
-    let work = Arc::new(Work { caches, injected, naked });
+    let work = Arc::new(Work { caches, injected, naked, backoff: Backoff::default() });
     let updates = Controller::new(api, watcher::Config::default().page_size(500))
         .owns(config_maps, watcher::Config::default().labels(names::CACHE).page_size(500))
         .watches_stream(injected_news, |pod: Pod| pods::cache_of(&pod))
@@ -85,7 +87,9 @@ pub async fn run(caches: Caches, workers: u16, shutdown: impl Future<Output = ()
     while let Some(update) = updates.next().await {
         match update {
             Err(Error::ObjectNotFound(gone)) => {
-                work.caches.figures.forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
+                let namespace = gone.namespace.as_deref().unwrap_or_default();
+                work.caches.figures.forget(namespace, &gone.name);
+                work.backoff.reset(namespace, &gone.name);
             }
             Err(error) => tracing::debug!(%error, "cache controller"),
             Ok(_) => {}
@@ -114,6 +118,12 @@ async fn visit(cache: &SynapseCache, work: &Work) -> Result<Action, CallError> {
     }
     let observed = pods::of(&work.injected, &namespace, &name);
     let heard = instances::hear(caches, &namespace, &name, &cache.spec, observed).await;
+    let again = if heard.unresolved.is_some() || heard.unheard.is_some() {
+        work.backoff.failed(&namespace, &name).min(caches.resync)
+    } else {
+        work.backoff.reset(&namespace, &name);
+        jitter::lengthen(caches.resync)
+    };
     let found = Found {
         spec: &cache.spec,
         image: &caches.installed.image,
@@ -128,7 +138,7 @@ async fn visit(cache: &SynapseCache, work: &Work) -> Result<Action, CallError> {
     caches.figures.saw(&namespace, &name, after.pods.as_ref(), &heard.pods);
     caches.reports.status(cache, cache.status.as_ref(), &after, &COUNTERS).await?;
     caches.reports.transition(&reference(cache), &before.conditions, &after.conditions).await;
-    Ok(Action::requeue(jitter::lengthen(caches.resync)))
+    Ok(Action::requeue(again))
 }
 
 /// Applies the ConfigMap, unless it is as it should be.

@@ -1,5 +1,6 @@
 //! Observe, desire, apply: one screen per kind.
 
+pub mod backoff;
 pub mod broker;
 pub mod cache;
 pub mod call;

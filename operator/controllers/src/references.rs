@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use synapse_api::conditions::Reason;
 use synapse_api::connection::{Connection, SecretKeyRef, Tls};
+use synapse_desired::address::from_anywhere;
 
 use crate::broker::pool::Address;
 use crate::call::limited;
@@ -20,7 +21,8 @@ pub struct Unresolved {
     pub message: String,
 }
 
-/// The address that `connection` and `tls` lead to.
+/// The address that `connection` and `tls` lead to, read anew at every call: a Secret that rotated is noticed with the
+/// next visit to the object, which comes within the resync period.
 pub async fn address(
     client: &Client,
     namespace: &str,
@@ -41,7 +43,7 @@ pub async fn address(
         Some(tls) => Some(value(client, namespace, &tls.ca_secret_ref).await?),
         None => None,
     };
-    Ok(Address { url: url.trim().to_owned(), authorities })
+    Ok(Address { url: from_anywhere(url.trim(), namespace).into_owned(), authorities })
 }
 
 async fn value(client: &Client, namespace: &str, reference: &SecretKeyRef) -> Result<String, Unresolved> {

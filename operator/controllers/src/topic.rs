@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures::{Stream as Updates, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::controller::{Action, Config, Controller, Error};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use synapse_api::conditions::Reason;
@@ -19,6 +19,7 @@ use synapse_desired::topic::deletion::needs_finalizer;
 use synapse_desired::topic::status::{COUNTERS, Outcome, status};
 use synapse_desired::topic::{Difference, Owner, Wanted, wanted};
 
+use crate::backoff::Backoff;
 use crate::broker::Stream;
 use crate::broker::error::BrokerError;
 use crate::broker::pool::{Address, Pool};
@@ -29,8 +30,8 @@ use crate::references;
 use crate::report::{Reports, reference};
 use crate::state::State;
 
-/// How soon a broker that does not answer is tried again.
-const RETRY: Duration = Duration::from_secs(15);
+/// How soon a stream that is another's is looked at again.
+const CONTESTED: Duration = Duration::from_secs(15);
 
 /// What every reconciliation of a topic works with.
 pub struct Topics {
@@ -48,6 +49,8 @@ pub struct Topics {
     pub state: Arc<State>,
     /// Where each topic was found last.
     known: known::Known,
+    /// How often each topic that waits for its broker or Secret was looked at in vain.
+    backoff: Backoff,
 }
 
 /// Why a reconciliation has to be repeated.
@@ -68,7 +71,8 @@ impl Topics {
         resync: Duration,
         state: Arc<State>,
     ) -> Self {
-        Self { client, reports, pool, cluster, resync, state, known: known::Known::default() }
+        let (known, backoff) = Default::default();
+        Self { client, reports, pool, cluster, resync, state, known, backoff }
     }
 
     fn owner(&self, topic: &SynapseTopic) -> Owner {
@@ -96,18 +100,28 @@ pub async fn run(
         .graceful_shutdown_on(shutdown);
     let store = controller.store();
     let updates = controller.run(reconcile, retry, Arc::clone(&topics));
-    let work = drain(updates);
+    let work = drain(updates, &topics);
     tokio::select! {
         () = work => {}
         () = known::release_orphans(&topics, store) => {}
     }
 }
 
-async fn drain<T, E: std::fmt::Display>(updates: impl Updates<Item = Result<T, E>>) {
+async fn drain<T, E, W>(updates: impl Updates<Item = Result<T, Error<E, W>>>, topics: &Topics)
+where
+    E: std::error::Error + 'static,
+    W: std::error::Error + 'static,
+{
     let mut updates = std::pin::pin!(updates);
     while let Some(update) = updates.next().await {
-        if let Err(error) = update {
-            tracing::debug!(%error, "topic controller");
+        match update {
+            Err(Error::ObjectNotFound(gone)) => {
+                let namespace = gone.namespace.as_deref().unwrap_or_default();
+                topics.state.forget_topic(namespace, &gone.name);
+                topics.backoff.reset(namespace, &gone.name);
+            }
+            Err(error) => tracing::debug!(%error, "topic controller"),
+            Ok(_) => {}
         }
     }
 }
@@ -135,11 +149,21 @@ async fn visit(topic: &SynapseTopic, topics: &Topics) -> Result<Action, TopicErr
         Err(error) => (None, said(Outcome::Unusable(Reason::InvalidSpec, error.to_string()))),
     };
     tell(topic, topics, wanted.as_ref(), &provisioned).await?;
-    Ok(Action::requeue(match (&provisioned.outcome, provisioned.more) {
-        (_, true) => Duration::from_secs(1),
-        (Outcome::Worked { .. }, false) => jitter::lengthen(topics.resync),
-        _ => jitter::lengthen(RETRY.min(topics.resync)),
-    }))
+    Ok(Action::requeue(again(topic, topics, &provisioned)))
+}
+
+/// How long until the next look, if nothing happens to the object.
+fn again(topic: &SynapseTopic, topics: &Topics, provisioned: &Provisioned) -> Duration {
+    let (namespace, name) = (topic.namespace().unwrap_or_default(), topic.name_any());
+    if let Outcome::Unavailable(..) | Outcome::Unusable(..) = provisioned.outcome {
+        return topics.backoff.failed(&namespace, &name);
+    }
+    topics.backoff.reset(&namespace, &name);
+    match provisioned.outcome {
+        Outcome::Worked { .. } if provisioned.more => Duration::from_secs(1),
+        Outcome::Worked { .. } => jitter::lengthen(topics.resync),
+        _ => jitter::lengthen(CONTESTED.min(topics.resync)),
+    }
 }
 
 async fn bring(topic: &SynapseTopic, topics: &Topics, wanted: &Wanted) -> Provisioned {
@@ -158,11 +182,14 @@ async fn bring(topic: &SynapseTopic, topics: &Topics, wanted: &Wanted) -> Provis
     match provision(&stream, wanted, |claimed| is_void(topics, claimed)).await {
         Ok(provisioned) => {
             if matches!(provisioned.outcome, Outcome::Worked { .. }) {
-                topics.known.remember(&owner, address, &wanted.stream);
+                topics.known.remember(&owner, address.clone(), &wanted.stream);
             }
             provisioned
         }
-        Err(error) => said(Outcome::Unavailable(error.reason(), error.to_string())),
+        Err(error) => {
+            topics.pool.failed(&address, &error);
+            said(Outcome::Unavailable(error.reason(), error.to_string()))
+        }
     }
 }
 

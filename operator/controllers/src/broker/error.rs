@@ -14,6 +14,9 @@ pub enum BrokerError {
     /// The answer was an error.
     #[error("the broker answered with an error: {0}")]
     Refused(String),
+    /// It does not know the user, or not this password.
+    #[error("the broker does not accept the credentials: {0}")]
+    Unauthenticated(String),
     /// It is too old.
     #[error("the broker is too old: Redis 7.0 or later, or Valkey, is needed")]
     Unsupported,
@@ -31,9 +34,15 @@ impl BrokerError {
         match self {
             Self::Url(_) => Reason::InvalidUrl,
             Self::Unreachable(_) | Self::ClaimLost => Reason::BrokerUnreachable,
-            Self::Refused(_) | Self::Unintelligible(_) => Reason::BrokerRefused,
+            Self::Refused(_) | Self::Unauthenticated(_) | Self::Unintelligible(_) => Reason::BrokerRefused,
             Self::Unsupported => Reason::BrokerUnsupported,
         }
+    }
+
+    /// Whether the connection that brought this is of no more use: it was not made, or is about to be replaced by an
+    /// attempt whose outcome the next caller would get, however old it is by then.
+    pub fn spoils_connection(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Unauthenticated(_))
     }
 }
 
@@ -42,6 +51,10 @@ impl From<redis::RedisError> for BrokerError {
         use redis::ErrorKind as Kind;
         match error.kind() {
             _ if error.code() == Some("UNSUPPORTED") => Self::Unsupported,
+            Kind::AuthenticationFailed => Self::Unauthenticated(error.to_string()),
+            _ if matches!(error.code(), Some("NOAUTH" | "WRONGPASS")) => {
+                Self::Unauthenticated(error.to_string())
+            }
             Kind::InvalidClientConfig => Self::Url(error.to_string()),
             Kind::UnexpectedReturnType | Kind::Parse => Self::Unintelligible(error.to_string()),
             _ if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() => {

@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, TlsCertificates};
 
 use super::error::BrokerError;
 
-/// More than this many brokers at once, and those not in use are forgotten.
+/// More than this many brokers at once, and all are forgotten.
 const MOST: usize = 256;
+/// A connection that nobody asked for in this time is closed: its credentials may have rotated away.
+const UNUSED: Duration = Duration::from_secs(600);
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
@@ -25,17 +27,24 @@ pub struct Address {
 
 /// The connections to all brokers.
 #[derive(Default)]
-pub struct Pool(Mutex<HashMap<Address, ConnectionManager>>);
+pub struct Pool(Mutex<HashMap<Address, Kept>>);
+
+struct Kept {
+    connection: ConnectionManager,
+    used: Instant,
+}
 
 impl Pool {
     /// The connection to `address`. It is opened with the first command and reopened after a loss.
     pub fn connection(&self, address: &Address) -> Result<ConnectionManager, BrokerError> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(connection) = known.get(address) {
-            return Ok(connection.clone());
+        // Whoever still uses one that is forgotten keeps its own handle.
+        known.retain(|_, kept| kept.used.elapsed() < UNUSED);
+        if let Some(kept) = known.get_mut(address) {
+            kept.used = Instant::now();
+            return Ok(kept.connection.clone());
         }
         if known.len() >= MOST {
-            // Whoever still uses one keeps its own handle; a credential that rotated away is not kept for ever.
             known.clear();
         }
         let client = match &address.authorities {
@@ -53,7 +62,18 @@ impl Pool {
         let url_error = |error: redis::RedisError| BrokerError::Url(format!("{:?}", error.kind()));
         let connection =
             ConnectionManager::new_lazy_with_config(client.map_err(url_error)?, config).map_err(url_error)?;
-        known.insert(address.clone(), connection.clone());
+        let kept = Kept { connection: connection.clone(), used: Instant::now() };
+        known.insert(address.clone(), kept);
         Ok(connection)
+    }
+
+    /// Forgets the connection to `address` if `error` says that it is of no more use: the next one is made anew.
+    ///
+    /// A manager answers with the outcome of the attempt that followed the last failure, be it minutes old, and with a
+    /// refused password for ever.
+    pub fn failed(&self, address: &Address, error: &BrokerError) {
+        if error.spoils_connection() {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(address);
+        }
     }
 }

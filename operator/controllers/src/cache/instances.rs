@@ -42,7 +42,10 @@ pub(super) async fn hear(
                 Err(error) => heard.unresolved = Some((Reason::InvalidUrl, error.to_string())),
                 Ok(connection) => match values_of(connection, namespace, &pods).await {
                     Ok(found) => values = found,
-                    Err(error) => heard.unheard = Some((error.reason(), error.to_string())),
+                    Err(error) => {
+                        caches.pool.failed(&address, &error);
+                        heard.unheard = Some((error.reason(), error.to_string()));
+                    }
                 },
             },
         }

@@ -91,7 +91,7 @@ impl Scene {
         cache.metadata.namespace = Some("shop".into());
         cache.metadata.uid = Some("uid".into());
         cache.metadata.generation = Some(1);
-        Self { held, work: Work { caches, injected, naked }, pods, cache }
+        Self { held, work: Work { caches, injected, naked, backoff: Backoff::default() }, pods, cache }
     }
 
     /// One visit, after which the watch brings what was written. The writes so far: ConfigMaps, statuses.

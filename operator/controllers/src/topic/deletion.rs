@@ -14,6 +14,7 @@ use synapse_desired::topic::{Seen, wanted};
 use super::finalizer::{self, FINALIZER};
 use super::{TopicError, Topics};
 use crate::broker::error::BrokerError;
+use crate::broker::pool::Address;
 use crate::broker::{Deleted, Stream};
 use crate::jitter;
 use crate::references;
@@ -72,8 +73,8 @@ pub(super) async fn reconcile(
 }
 
 async fn attempt(topic: &SynapseTopic, topics: &Topics, drained: bool) -> Tried {
-    let stream = match stream(topic, topics).await {
-        Ok(stream) => stream,
+    let (stream, address) = match stream(topic, topics).await {
+        Ok(found) => found,
         Err((reason, message)) => return Tried::Failed(reason, message),
     };
     let tried = async {
@@ -83,11 +84,14 @@ async fn attempt(topic: &SynapseTopic, topics: &Topics, drained: bool) -> Tried 
             Deleted::Waiting(held) => Tried::Waiting(held, stream.observe().await?),
         })
     };
-    tried.await.unwrap_or_else(|error| Tried::Failed(error.reason(), error.to_string()))
+    tried.await.unwrap_or_else(|error| {
+        topics.pool.failed(&address, &error);
+        Tried::Failed(error.reason(), error.to_string())
+    })
 }
 
 /// The stream by what the object says now or, when that leads nowhere, where it was found last.
-async fn stream(topic: &SynapseTopic, topics: &Topics) -> Result<Stream, (Reason, String)> {
+async fn stream(topic: &SynapseTopic, topics: &Topics) -> Result<(Stream, Address), (Reason, String)> {
     let redis = &topic.spec.broker.redis;
     let owner = topics.owner(topic);
     let resolved =
@@ -98,7 +102,10 @@ async fn stream(topic: &SynapseTopic, topics: &Topics) -> Result<Stream, (Reason
         (Err(_), Some(place)) => place.address,
         (Err(unresolved), None) => return Err((unresolved.reason, unresolved.message)),
     };
-    topics.stream(&address, &name, owner).map_err(|error| (error.reason(), error.to_string()))
+    match topics.stream(&address, &name, owner) {
+        Ok(stream) => Ok((stream, address)),
+        Err(error) => Err((error.reason(), error.to_string())),
+    }
 }
 
 async fn wait(
@@ -118,7 +125,7 @@ async fn wait(
 
 /// Gives the claim back if that can be done now, and lets the object go either way.
 async fn let_go(topic: &SynapseTopic, topics: &Topics) -> Result<Action, TopicError> {
-    if let Ok(stream) = stream(topic, topics).await
+    if let Ok((stream, _)) = stream(topic, topics).await
         && let Err(error) = stream.release().await
     {
         tracing::info!(%error, topic = topic.name_any(), "the claim could not be given back; it is void all the same");

@@ -73,7 +73,13 @@ pub(super) async fn sweep(topics: &Topics, lives: impl Fn(&str, &str) -> bool) {
         let owner = Owner { cluster: topics.cluster.clone(), namespace, name };
         topics.state.forget_topic(&owner.namespace, &owner.name);
         let released = match topics.stream(&place.address, &place.stream, owner.clone()) {
-            Ok(stream) => stream.release().await.is_ok(),
+            Ok(stream) => match stream.release().await {
+                Ok(_) => true,
+                Err(error) => {
+                    topics.pool.failed(&place.address, &error);
+                    false
+                }
+            },
             Err(_) => true,
         };
         if released || place.attempts + 1 >= ATTEMPTS {

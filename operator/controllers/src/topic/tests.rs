@@ -116,6 +116,71 @@ async fn a_missing_secret_and_a_broker_that_is_gone_are_told_apart() {
     assert_eq!(api.condition("events", "Provisioned"), ("Unknown".into(), "BrokerUnreachable".into()));
 }
 
+/// One look at the topic: nothing if it is Ready now, else how soon the next look comes.
+async fn look(api: &FakeApi, operator: &Topics) -> Option<Duration> {
+    let topic = api.topic("events").unwrap();
+    let wanted = wanted("events", &topic.spec).unwrap();
+    let provisioned = bring(&topic, operator, &wanted).await;
+    tell(&topic, operator, Some(&wanted), &provisioned).await.unwrap();
+    let ready = matches!(provisioned.outcome, Outcome::Worked { .. });
+    (!ready).then(|| again(&topic, operator, &provisioned))
+}
+
+#[tokio::test]
+async fn a_broker_or_secret_that_appears_is_found_by_the_next_look_which_comes_soon() {
+    let mut server = RedisServer::start();
+    server.stop();
+    let api = cluster(&server, "Retain");
+    let operator = operator(&api);
+    for _ in 0..8 {
+        let pause = look(&api, &operator).await.unwrap();
+        assert!(pause <= Duration::from_secs(12), "{pause:?}");
+        assert_eq!(api.condition("events", "Ready").1, "BrokerUnreachable");
+    }
+    server.restart();
+    // Nothing in between: what is told next must not be the outcome of an older attempt.
+    assert_eq!(look(&api, &operator).await, None);
+    api.remove_secret("redis");
+    visited(&api, &operator).await;
+    assert_eq!(api.condition("events", "Ready").1, "SecretNotFound");
+    api.put_secret("redis", "url", &server.url());
+    assert_eq!(look(&api, &operator).await, None);
+}
+
+#[tokio::test]
+async fn a_password_that_rotates_is_read_anew_and_one_that_is_put_right_works_again() {
+    let server = RedisServer::start();
+    let (api, user) = (cluster(&server, "Retain"), ["ACL", "SETUSER", "op", "on", "~*", "&*", "+@all"]);
+    let now_is = |password: &str| {
+        let password = format!(">{password}");
+        server.cli(&[&user[..], &["resetpass", &password]].concat());
+        server.cli(&["CLIENT", "KILL", "USER", "op"]);
+    };
+    let secret_says = |password: &str| {
+        api.put_secret("redis", "url", &format!("{}?user=op&pass={password}", server.url()));
+    };
+    now_is("one");
+    secret_says("one");
+    let operator = operator(&api);
+    assert_eq!(look(&api, &operator).await, None);
+    now_is("two");
+    let mut looks = 0;
+    while api.condition("events", "Ready").1 != "BrokerRefused" {
+        visited(&api, &operator).await;
+        looks += 1;
+        assert!(looks < 4, "{:?}", api.condition("events", "Ready"));
+    }
+    let said = api.message("events", "Ready");
+    assert!(said.contains("credentials") && !said.contains("one"), "{said}");
+    secret_says("two");
+    assert_eq!(look(&api, &operator).await, None, "the Secret rotated too");
+    secret_says("three");
+    visited(&api, &operator).await;
+    assert_eq!(api.condition("events", "Ready").1, "BrokerRefused");
+    now_is("three");
+    assert_eq!(look(&api, &operator).await, None, "the same url was refused before");
+}
+
 #[tokio::test]
 async fn the_finalizer_follows_the_policy() {
     let server = RedisServer::start();
