@@ -5,6 +5,7 @@ mod instance;
 mod probe;
 mod settings;
 mod telemetry;
+mod traces;
 mod wire;
 
 use std::process::ExitCode;

@@ -29,6 +29,7 @@ use crate::args::Args;
 use crate::instance::{self, Instance};
 use crate::settings::{Look, Source};
 use crate::telemetry::Logs;
+use crate::traces::Export;
 
 /// How often the configuration is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -82,6 +83,9 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     stop.drain();
     sidecar.leave().await;
     serving.await.context("the listener ended badly")?;
+    if let Some(export) = sidecar.export {
+        export.close().await;
+    }
     info!("ended");
     Ok(())
 }
@@ -95,6 +99,7 @@ struct Sidecar {
     instance: Instance,
     next_show: Instant,
     logs: Logs,
+    export: Option<Export>,
 }
 
 impl Sidecar {
@@ -106,7 +111,16 @@ impl Sidecar {
             Look::Wrong(problems) => (resolve(&source.args().laid_over(Config::default()))?, Some(problems)),
             Look::Same | Look::Gone => (resolve(&source.args().laid_over(Config::default()))?, None),
         };
-        let logs = Logs::start(settings.log_level, settings.log_format);
+        // A collector that is wrongly named must not cost the pod its cache either.
+        let (export, misnamed) = match Export::start() {
+            Ok(export) => (export, None),
+            Err(error) => (None, Some(error)),
+        };
+        let tracer = export.as_ref().map(Export::tracer);
+        let logs = Logs::start(settings.log_level, settings.log_format, tracer);
+        if let Some(error) = misnamed {
+            error!(error = format!("{error:#}"), "traces are not exported");
+        }
         if let Some(problems) = problems {
             error!(%problems, "the configuration cannot be used; serving from memory until it is right");
         }
@@ -114,7 +128,7 @@ impl Sidecar {
         let (backend, remote) = assemble(&settings, &clock);
         let backend = Arc::new(backend);
         let (instance, next_show) = (Instance::new(), Instant::now());
-        Ok((Self { settings, backend, remote, clock, instance, next_show, logs }, source))
+        Ok((Self { settings, backend, remote, clock, instance, next_show, logs, export }, source))
     }
 
     /// Takes up what has changed in the configuration.

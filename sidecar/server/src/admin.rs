@@ -16,11 +16,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tracing::warn;
+use tracing::{Span, warn};
 
 use crate::backend::Backend;
 use crate::drain::Drain;
 use crate::metrics::{self, Metrics};
+use crate::trace;
 
 /// Most connections at a time: probes and scrapers are few.
 const MAX_CONNECTIONS: usize = 64;
@@ -98,7 +99,9 @@ async fn talk(mut stream: TcpStream, served: Arc<Served>, drain: Drain) {
                 Ok(Step::Incomplete) => break,
                 Ok(Step::Continue) => response::write_continue(&mut out),
                 Ok(Step::Request(request)) => {
-                    served.answer(&request, &drain, &mut out);
+                    // Probes and scrapers come all day: they make a span only of a trace that they bring.
+                    let span = request.head.trace.as_ref().map(|_| trace::request(&request.head, "/admin"));
+                    span.unwrap_or_else(Span::none).in_scope(|| served.answer(&request, &drain, &mut out));
                     open = request.head.keep_alive;
                 }
                 Err(error) => {
@@ -136,6 +139,7 @@ impl Served {
         let head_only = request.head.method == Method::Head;
         let keep_alive = request.head.keep_alive;
         let headers = &[("Content-Type", kind)];
+        trace::answered(status);
         Response { status, headers, body: body.as_bytes(), head_only, keep_alive }.write(out);
     }
 

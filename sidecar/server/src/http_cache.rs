@@ -11,9 +11,11 @@ use synapse_protocol::http::head::{HttpError, Method};
 use synapse_protocol::http::request::Request;
 use synapse_protocol::http::response::Response;
 use synapse_protocol::http::target;
+use tracing::Instrument;
 
 use crate::answers::Replies;
 use crate::execute::Executor;
+use crate::trace;
 
 const JSON: &str = "application/json";
 const RAW: &str = "application/octet-stream";
@@ -34,6 +36,11 @@ struct Problem {
 
 /// Writes the answer to a request.
 pub(crate) async fn serve(executor: &mut Executor, request: &Request, out: &mut BytesMut) {
+    let span = trace::request(&request.head, "/cache/{key}");
+    answer(executor, request, out).instrument(span).await;
+}
+
+async fn answer(executor: &mut Executor, request: &Request, out: &mut BytesMut) {
     let answered = match request.head.method {
         Method::Get | Method::Head => get(executor, request, out).await,
         Method::Put => put(executor, request, out).await,
@@ -261,5 +268,6 @@ fn write_json(
 
 fn write(request: &Request, status: u16, headers: &[(&str, &str)], body: &[u8], out: &mut BytesMut) {
     let head_only = request.head.method == Method::Head;
+    trace::answered(status);
     Response { status, headers, body, head_only, keep_alive: request.head.keep_alive }.write(out);
 }

@@ -8,3 +8,4 @@ mod sidecar;
 
 mod configuration;
 mod redis;
+mod traces;

@@ -31,7 +31,9 @@ impl Sidecar {
         let fill = |text: &str| text.replace("{dir}", dir.path().to_str().unwrap());
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
         let mut command = Command::new(PROGRAM);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SYNAPSE_")) {
+        for (name, _) in
+            std::env::vars().filter(|(name, _)| name.starts_with("SYNAPSE_") || name.starts_with("OTEL_"))
+        {
             command.env_remove(name);
         }
         command.envs(variables.iter().map(|(name, value)| (name.to_string(), fill(value))));
@@ -74,6 +76,29 @@ impl Sidecar {
             assert!(began.elapsed() < Duration::from_secs(15), "does not end: {}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// The names of its threads.
+    pub(crate) fn threads(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok()).collect()
+    }
+
+    /// How many of its sockets speak TCP.
+    pub(crate) fn tcp_sockets(&self) -> usize {
+        let process = format!("/proc/{}", self.child.id());
+        let tables = ["tcp", "tcp6"].map(|table| std::fs::read_to_string(format!("{process}/net/{table}")));
+        let known: Vec<String> = tables
+            .iter()
+            .flatten()
+            .flat_map(|table| table.lines().skip(1))
+            .collect::<Vec<_>>()
+            .iter()
+            .filter_map(|line| line.split_whitespace().nth(9).map(|inode| format!("socket:[{inode}]")))
+            .collect();
+        let files = std::fs::read_dir(format!("{process}/fd")).unwrap();
+        let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        targets.filter(|target| known.iter().any(|socket| target.as_os_str() == socket.as_str())).count()
     }
 
     /// Threads and open files of the process.
