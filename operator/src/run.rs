@@ -21,7 +21,7 @@ use synapse_webhook::world::Worlds;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Guard};
 use crate::args::Args;
 use crate::signals::{self, asked_to_end};
 use crate::world;
@@ -69,8 +69,15 @@ async fn compose(args: Args) -> anyhow::Result<()> {
         service: args.webhook_service.clone(),
         configuration: args.webhook_configuration.clone(),
     };
+    let admin = Admin {
+        registry: Arc::new(registry),
+        reachable: is_reachable,
+        known: is_known,
+        leading: led.clone(),
+        seen: Arc::clone(&state),
+        guard: Arc::new(Guard::new(client.clone())),
+    };
     let keeper = Keeper::new(client.clone(), names, Arc::clone(&serving), led, reachable);
-    let admin = Admin { registry: Arc::new(registry), reachable: is_reachable, known: is_known };
     let leader =
         leader::Leader { client, args, me, installed, namespaces, state, figures, leading: leading.clone() };
 

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
         .field_path(".url")
 )]
 pub struct Connection {
-    /// `redis://host[:port]`, or `rediss://host[:port]` for TLS. No user, no password: those belong
-    /// into a Secret, see urlFrom.
+    /// `redis://host[:port]`, or `rediss://host[:port]` for TLS. A host without a dot is a Service of this
+    /// namespace. No user, no password: those belong into a Secret, see urlFrom.
     #[schemars(length(min = 9, max = 512), regex(pattern = r"^rediss?://[^\s/?#]+(/[^\s]*)?$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,

@@ -6,7 +6,7 @@ mod naked;
 mod pods;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
@@ -54,7 +54,7 @@ pub struct Caches {
     pub webhook: String,
     /// The namespaces that carry the label `synapse.dev/inject`.
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
-    /// How long reconciliations take.
+    /// Where what is seen is shown, and how reconciling goes.
     pub state: Arc<State>,
     /// Where exact figures go.
     pub figures: Figures,
@@ -76,7 +76,9 @@ pub async fn run(caches: Caches, workers: u16, shutdown: impl Future<Output = ()
     let (naked, naked_news) = naked::watch(&caches);
     let requested = naked.requests();
     let work = Arc::new(Work { caches, injected, naked, backoff: Backoff::default() });
-    let updates = Controller::new(api, watcher::Config::default().page_size(500))
+    let controller = Controller::new(api, watcher::Config::default().page_size(500));
+    work.caches.state.follow(controller.store());
+    let updates = controller
         .owns(config_maps, watcher::Config::default().labels(names::CACHE).page_size(500))
         .watches_stream(injected_news, |pod: Pod| pods::cache_of(&pod))
         .watches_stream(naked_news, requested)
@@ -89,6 +91,8 @@ pub async fn run(caches: Caches, workers: u16, shutdown: impl Future<Output = ()
             Err(Error::ObjectNotFound(gone)) => {
                 let namespace = gone.namespace.as_deref().unwrap_or_default();
                 work.caches.figures.forget(namespace, &gone.name);
+                work.caches.state.forget_cache(namespace, &gone.name);
+                work.caches.state.gone::<SynapseCache>(namespace, &gone.name);
                 work.backoff.reset(namespace, &gone.name);
             }
             Err(error) => tracing::debug!(%error, "cache controller"),
@@ -98,13 +102,13 @@ pub async fn run(caches: Caches, workers: u16, shutdown: impl Future<Output = ()
 }
 
 async fn reconcile(cache: Arc<SynapseCache>, work: Arc<Work>) -> Result<Action, CallError> {
-    let begun = Instant::now();
+    let visit_of = work.caches.state.visit(&*cache);
     let visited = if cache.metadata.deletion_timestamp.is_some() {
         Ok(Action::await_change())
     } else {
         visit(&cache, &work).await
     };
-    work.caches.state.reconciled("SynapseCache", begun.elapsed(), visited.is_ok());
+    visit_of.done(visited.is_ok());
     visited
 }
 
@@ -136,6 +140,7 @@ async fn visit(cache: &SynapseCache, work: &Work) -> Result<Action, CallError> {
     let before = cache.status.clone().unwrap_or_default();
     let after = status(&found, &before, cache.metadata.generation, &Time(Timestamp::now()));
     caches.figures.saw(&namespace, &name, after.pods.as_ref(), &heard.pods);
+    caches.state.saw_cache(cache, &after, &heard.pods);
     caches.reports.status(cache, cache.status.as_ref(), &after, &COUNTERS).await?;
     caches.reports.transition(&reference(cache), &before.conditions, &after.conditions).await;
     Ok(Action::requeue(again))

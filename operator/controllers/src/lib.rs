@@ -6,6 +6,7 @@ pub mod cache;
 pub mod call;
 pub mod jitter;
 pub mod lease;
+mod queue;
 pub mod references;
 pub mod report;
 pub mod state;

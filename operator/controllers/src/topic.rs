@@ -5,7 +5,7 @@ pub mod finalizer;
 mod known;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::{Stream as Updates, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -99,6 +99,7 @@ pub async fn run(
         .with_config(Config::default().concurrency(workers).debounce(Duration::from_millis(200)))
         .graceful_shutdown_on(shutdown);
     let store = controller.store();
+    topics.state.follow(store.clone());
     let updates = controller.run(reconcile, retry, Arc::clone(&topics));
     let work = drain(updates, &topics);
     tokio::select! {
@@ -118,6 +119,7 @@ where
             Err(Error::ObjectNotFound(gone)) => {
                 let namespace = gone.namespace.as_deref().unwrap_or_default();
                 topics.state.forget_topic(namespace, &gone.name);
+                topics.state.gone::<SynapseTopic>(namespace, &gone.name);
                 topics.backoff.reset(namespace, &gone.name);
             }
             Err(error) => tracing::debug!(%error, "topic controller"),
@@ -128,13 +130,13 @@ where
 
 /// One visit: what is there, what should be, what was done, what is said.
 async fn reconcile(topic: Arc<SynapseTopic>, topics: Arc<Topics>) -> Result<Action, TopicError> {
-    let begun = Instant::now();
+    let visit_of = topics.state.visit(&*topic);
     let action = if topic.metadata.deletion_timestamp.is_some() {
         deletion::reconcile(&topic, &topics, Timestamp::now()).await
     } else {
         visit(&topic, &topics).await
     };
-    topics.state.reconciled("SynapseTopic", begun.elapsed(), action.is_ok());
+    visit_of.done(action.is_ok());
     action
 }
 

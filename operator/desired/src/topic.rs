@@ -1,6 +1,7 @@
 //! What a topic should be on its broker, and the steps from what it is: values in, values out.
 
 pub mod deletion;
+mod groups;
 pub mod status;
 
 use std::collections::BTreeMap;

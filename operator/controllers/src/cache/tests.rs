@@ -146,6 +146,22 @@ async fn writes_once_then_only_what_changed_and_nothing_at_rest() {
 }
 
 #[tokio::test]
+async fn the_state_shows_the_cache_and_the_registry_its_pods_until_it_is_gone() {
+    let mut scene = Scene::new();
+    scene.pod(true);
+    scene.visit().await;
+    let state = Arc::clone(&scene.work.caches.state);
+    let caches = serde_json::to_value(state.caches()).unwrap();
+    assert_eq!(caches[0]["name"], "catalog");
+    assert_eq!(caches[0]["pods"]["ready"], 1);
+    let running = serde_json::to_value(state.running()).unwrap();
+    assert_eq!(running[0]["pod"], "web");
+    assert_eq!((&running[0]["cache"], &running[0]["ready"]), (&json!("catalog"), &json!(true)));
+    state.forget_cache("shop", "catalog");
+    assert!(state.caches().is_empty() && state.running().is_empty());
+}
+
+#[tokio::test]
 async fn a_config_map_that_others_changed_is_put_right() {
     let mut scene = Scene::new();
     scene.visit().await;

@@ -7,11 +7,24 @@ use synapse_api::{names, paths};
 
 use crate::inject::{Finding, SIDECAR, injected_status};
 
+/// What a sidecar's environment says to the registry.
+const KEPT_VARIABLES: [&str; 3] = [names::ENV_SERVICE, names::ENV_PUBLISHES, names::ENV_CONSUMES];
+
 /// What is kept of an injected pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
     /// Its name.
     pub name: String,
+    /// The node that it runs on.
+    pub node: Option<String>,
+    /// The service that it belongs to.
+    pub service: Option<String>,
+    /// Topics that the service publishes to.
+    pub publishes: Vec<String>,
+    /// Topics that the service consumes.
+    pub consumes: Vec<String>,
+    /// Version of the operator that injected.
+    pub version: String,
     /// Whether its sidecar answers.
     pub ready: bool,
     /// The Secrets that its sidecar finds: name, key, and path below the directory of credentials.
@@ -40,10 +53,16 @@ pub fn observe(pod: &Pod) -> Option<Observed> {
     }
     let status = injected_status(annotation(&pod.metadata, names::STATUS)?)?;
     let states = pod.status.as_ref().and_then(|status| status.init_container_statuses.as_ref());
+    let spec = pod.spec.as_ref();
     Some(Observed {
         name: pod.metadata.name.clone()?,
+        node: spec.and_then(|spec| spec.node_name.clone()),
+        service: spec.and_then(|spec| variable(spec, names::ENV_SERVICE)).map(str::to_owned),
+        publishes: spec.map(|spec| topics(spec, names::ENV_PUBLISHES)).unwrap_or_default(),
+        consumes: spec.map(|spec| topics(spec, names::ENV_CONSUMES)).unwrap_or_default(),
+        version: status.version,
         ready: states.into_iter().flatten().any(|state| state.name == SIDECAR && state.ready),
-        credentials: pod.spec.as_ref().map(credentials).unwrap_or_default(),
+        credentials: spec.map(credentials).unwrap_or_default(),
         problems: status.problems,
     })
 }
@@ -75,12 +94,17 @@ pub fn prune(pod: &mut Pod) {
             *sidecar = Container {
                 name: SIDECAR.to_owned(),
                 volume_mounts: sidecar.volume_mounts.take(),
+                env: sidecar.env.take().map(|mut variables| {
+                    variables.retain(|variable| KEPT_VARIABLES.contains(&variable.name.as_str()));
+                    variables
+                }),
                 ..Default::default()
             };
         }
         pod.spec = Some(PodSpec {
             init_containers: Some(sidecars),
             volumes: mounted.map(|volume| vec![volume]),
+            node_name: spec.node_name,
             ..PodSpec::default()
         });
     }
@@ -118,6 +142,16 @@ pub fn mounts_what_is_named(credentials: &[Credential], spec: &SynapseCacheSpec)
 #[must_use]
 pub fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     metadata.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
+/// What the sidecar's environment says under `name`.
+fn variable<'a>(spec: &'a PodSpec, name: &str) -> Option<&'a str> {
+    let sidecar = spec.init_containers.iter().flatten().find(|container| container.name == SIDECAR)?;
+    sidecar.env.iter().flatten().find(|variable| variable.name == name)?.value.as_deref()
+}
+
+fn topics(spec: &PodSpec, name: &str) -> Vec<String> {
+    variable(spec, name).into_iter().flat_map(|list| list.split(',')).map(str::to_owned).collect()
 }
 
 fn credentials(spec: &PodSpec) -> Vec<Credential> {
@@ -158,8 +192,10 @@ mod tests {
     fn injected_pod() -> Value {
         let mut pod = json!({
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": "web-1", "uid": "u", "annotations": {names::INJECT: "catalog", "x": "y"}},
-            "spec": {"containers": [{"name": "app", "image": "a"}], "volumes": [{"name": "data", "emptyDir": {}}]},
+            "metadata": {"name": "web-1", "uid": "u", "annotations": {
+                names::INJECT: "catalog", names::SERVICE: "shop", names::PUBLISHES: "orders, news", "x": "y"
+            }},
+            "spec": {"nodeName": "n1", "containers": [{"name": "app", "image": "a"}], "volumes": [{"name": "data", "emptyDir": {}}]},
             "status": {"phase": "Running", "initContainerStatuses": [
                 {"name": SIDECAR, "ready": true, "restartCount": 0, "image": "i", "imageID": ""}
             ]}
@@ -181,6 +217,8 @@ mod tests {
         assert_eq!(observe(&pruned), observe(&whole));
         let observed = observe(&whole).unwrap();
         assert!(observed.ready && observed.problems.is_empty());
+        assert_eq!((observed.node.as_deref(), observed.service.as_deref()), (Some("n1"), Some("shop")));
+        assert_eq!((observed.publishes, observed.consumes.len()), (vec!["orders".into(), "news".into()], 0));
         assert!(mounts_what_is_named(&observed.credentials, &spec("auth")));
         assert!(!mounts_what_is_named(&observed.credentials, &spec("other")));
         assert!(mounts_what_is_named(&observed.credentials, &SynapseCacheSpec::default()));

@@ -20,7 +20,17 @@ fn with_redis() -> SynapseCacheSpec {
 }
 
 fn pod(name: &str, ready: bool) -> Observed {
-    Observed { name: name.to_owned(), ready, credentials: Vec::<Credential>::new(), problems: Vec::new() }
+    Observed {
+        name: name.to_owned(),
+        node: None,
+        service: None,
+        publishes: Vec::new(),
+        consumes: Vec::new(),
+        version: "1".to_owned(),
+        ready,
+        credentials: Vec::<Credential>::new(),
+        problems: Vec::new(),
+    }
 }
 
 fn heard(revision: &str, hits: u64, misses: u64) -> Option<Instance> {
