@@ -47,8 +47,17 @@ pub struct SecretKeyRef {
     pub name: String,
     /// The key in it. Of a SynapseCache: pods that are created before the object find the keys `url` and
     /// `ca.crt`.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$"))]
     pub key: String,
+}
+
+impl SecretKeyRef {
+    /// Whether the key can be a file's name. An API server refuses a pod that mounts one that cannot; objects
+    /// that were stored before the schema said so may still have it.
+    #[must_use]
+    pub fn is_a_file(&self) -> bool {
+        !matches!(self.key.as_str(), "" | "." | "..") && !self.key.contains('/')
+    }
 }
 
 /// Whom to trust when the url begins with `rediss://`.

@@ -34,6 +34,8 @@ pub enum SkipReason {
 pub enum Problem {
     /// The cache that it names does not exist yet: memory alone until it does.
     CacheNotFound,
+    /// The cache says something that no sidecar could use; the default of that setting holds.
+    InvalidCacheSpec,
     /// The cache names a Secret that the pod does not mount (said by the controller).
     CredentialsNotMounted,
     /// An annotation's value cannot be used; the default holds.
@@ -118,8 +120,9 @@ impl SkipReason {
 
 impl Problem {
     /// Every problem, for metrics that show each from the start.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::CacheNotFound,
+        Self::InvalidCacheSpec,
         Self::CredentialsNotMounted,
         Self::InvalidOverride,
         Self::UnknownContainer,
@@ -137,6 +140,7 @@ impl Problem {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CacheNotFound => "CacheNotFound",
+            Self::InvalidCacheSpec => "InvalidCacheSpec",
             Self::CredentialsNotMounted => "CredentialsNotMounted",
             Self::InvalidOverride => "InvalidOverride",
             Self::UnknownContainer => "UnknownContainer",
@@ -156,6 +160,9 @@ impl Problem {
         match self {
             Self::CacheNotFound => {
                 "the cache does not exist yet: the sidecar is a memory cache, and takes the configuration up when it comes"
+            }
+            Self::InvalidCacheSpec => {
+                "the cache says something that no sidecar could use: the default of that setting holds until it is right"
             }
             Self::CredentialsNotMounted => {
                 "the cache names a Secret that this pod, created before, does not mount: delete the pod to have it created again, or use the conventional name"

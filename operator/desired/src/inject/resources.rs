@@ -5,9 +5,11 @@ use synapse_api::cache::SynapseCacheSpec;
 use synapse_api::names;
 use synapse_api::reasons::Problem;
 use synapse_api::sidecar::Amounts;
+use synapse_config::resolved::resolve;
+use synapse_config::written::{Config, Memory};
 
 use super::findings::Findings;
-use super::overrides::Overrides;
+use super::overrides::{Overrides, is_cpu, is_memory};
 use super::pod::Pod;
 use super::quantity::millis;
 
@@ -36,21 +38,35 @@ pub(super) fn resources(
     let own = spec.and_then(|spec| spec.sidecar.as_ref()).and_then(|sidecar| sidecar.resources.as_ref());
     let requests = own.and_then(|own| own.requests.as_ref());
     let limits = own.and_then(|own| own.limits.as_ref());
-    let cpu_of = |amounts: Option<&Amounts>| amounts.and_then(|amounts| amounts.cpu.clone());
-    let memory_of = |amounts: Option<&Amounts>| amounts.and_then(|amounts| amounts.memory.clone());
-    let capacity = spec.map_or(SynapseCacheSpec::DEFAULT_CAPACITY, SynapseCacheSpec::capacity);
+    let mut usable = |amount: Option<&String>, is_usable: fn(&str) -> bool| {
+        let amount = amount?;
+        if !is_usable(amount) {
+            findings.add(
+                Problem::InvalidCacheSpec,
+                format!(
+                    "sidecar.resources: {amount:?} is no amount that a pod could have; the default holds"
+                ),
+            );
+        }
+        is_usable(amount).then(|| amount.clone())
+    };
+    let mut cpu_of =
+        |amounts: Option<&Amounts>| usable(amounts.and_then(|amounts| amounts.cpu.as_ref()), is_cpu);
+    let (cpu_request, cpu_limit) = (cpu_of(requests), cpu_of(limits));
+    let mut memory_of =
+        |amounts: Option<&Amounts>| usable(amounts.and_then(|amounts| amounts.memory.as_ref()), is_memory);
+    let (memory_request, memory_limit) = (memory_of(requests), memory_of(limits));
+    let capacity = capacity(spec, findings);
     let needed = needed_for(capacity);
 
     // The cache completes the defaults, and the pod's annotations complete what the cache says.
     let in_cpu = |millis: u128| format!("{millis}m");
-    let cpu =
-        Said { request: cpu_of(requests), limit: cpu_of(limits) }.completed(CPU_REQUEST, CPU_LIMIT, in_cpu);
+    let cpu = Said { request: cpu_request, limit: cpu_limit }.completed(CPU_REQUEST, CPU_LIMIT, in_cpu);
     let cpu = Said::by(overrides.cpu_request, overrides.cpu_limit)
         .completed(&cpu.request, &cpu.limit, in_cpu)
         .settled(guaranteed, (names::CPU_REQUEST, overrides.cpu_request), findings);
     let in_memory = |millis: u128| mebibytes(millis / 1000);
-    let memory = Said { request: memory_of(requests), limit: memory_of(limits) }
-        .completed(&needed, &needed, in_memory);
+    let memory = Said { request: memory_request, limit: memory_limit }.completed(&needed, &needed, in_memory);
     let memory = Said::by(overrides.memory_request, overrides.memory_limit)
         .completed(&memory.request, &memory.limit, in_memory)
         .settled(guaranteed, (names::MEMORY_REQUEST, overrides.memory_request), findings);
@@ -81,6 +97,26 @@ pub(super) fn resources(
         }
     }
     json!({"requests": requests, "limits": limits})
+}
+
+/// The capacity that the cache says, unless no sidecar could have it: the pod would wait for a node for ever.
+fn capacity<'a>(spec: Option<&'a SynapseCacheSpec>, findings: &mut Findings) -> &'a str {
+    let said = spec.map_or(SynapseCacheSpec::DEFAULT_CAPACITY, SynapseCacheSpec::capacity);
+    let memory = Memory { capacity: Some(said.to_owned()), ..Memory::default() };
+    match resolve(&Config { memory: Some(memory), ..Config::default() }) {
+        Ok(_) => said,
+        Err(problems) => {
+            let default = SynapseCacheSpec::DEFAULT_CAPACITY;
+            for problem in problems.0 {
+                let (path, message) = (problem.path, problem.message);
+                findings.add(
+                    Problem::InvalidCacheSpec,
+                    format!("{path} {said:?}: {message}; the sidecar is sized for {default}"),
+                );
+            }
+            default
+        }
+    }
 }
 
 /// What is said of one resource.
