@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
@@ -18,6 +19,7 @@ use synapse_controllers::state;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::traces::follow;
 pub(crate) use guard::Guard;
 use guard::Verdict;
 
@@ -58,9 +60,13 @@ fn router(admin: Admin) -> Router {
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route(REGISTRY, get(registry))
-        .route(STATE, get(state))
+        .merge(guarded_routes())
         .with_state(admin)
+}
+
+/// These are asked by someone and ask the API server in turn: a trace shows it. Probes and scrapes have none.
+fn guarded_routes() -> Router<Admin> {
+    Router::new().route(REGISTRY, get(registry)).route(STATE, get(state)).layer(from_fn(follow))
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {

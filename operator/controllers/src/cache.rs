@@ -23,6 +23,7 @@ use synapse_desired::cache::config_map::{config_map, holds};
 use synapse_desired::cache::status::{COUNTERS, Found, status};
 use synapse_desired::inject::Installed;
 use synapse_desired::sidecar_config::{Rendered, render};
+use tracing::Instrument;
 
 use crate::backoff::Backoff;
 use crate::broker::pool::Pool;
@@ -106,7 +107,12 @@ async fn reconcile(cache: Arc<SynapseCache>, work: Arc<Work>) -> Result<Action, 
     let visited = if cache.metadata.deletion_timestamp.is_some() {
         Ok(Action::await_change())
     } else {
-        visit(&cache, &work).await
+        let span = tracing::info_span!(
+            "reconcile SynapseCache",
+            namespace = cache.namespace(),
+            name = cache.name_any()
+        );
+        visit(&cache, &work).instrument(span).await
     };
     visit_of.done(visited.is_ok());
     visited

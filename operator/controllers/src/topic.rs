@@ -18,6 +18,7 @@ use synapse_api::topic::SynapseTopic;
 use synapse_desired::topic::deletion::needs_finalizer;
 use synapse_desired::topic::status::{COUNTERS, Outcome, status};
 use synapse_desired::topic::{Difference, Owner, Wanted, wanted};
+use tracing::Instrument;
 
 use crate::backoff::Backoff;
 use crate::broker::Stream;
@@ -131,11 +132,16 @@ where
 /// One visit: what is there, what should be, what was done, what is said.
 async fn reconcile(topic: Arc<SynapseTopic>, topics: Arc<Topics>) -> Result<Action, TopicError> {
     let visit_of = topics.state.visit(&*topic);
-    let action = if topic.metadata.deletion_timestamp.is_some() {
-        deletion::reconcile(&topic, &topics, Timestamp::now()).await
-    } else {
-        visit(&topic, &topics).await
+    let span =
+        tracing::info_span!("reconcile SynapseTopic", namespace = topic.namespace(), name = topic.name_any());
+    let work = async {
+        if topic.metadata.deletion_timestamp.is_some() {
+            deletion::reconcile(&topic, &topics, Timestamp::now()).await
+        } else {
+            visit(&topic, &topics).await
+        }
     };
+    let action = work.instrument(span).await;
     visit_of.done(action.is_ok());
     action
 }

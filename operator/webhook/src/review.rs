@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use synapse_api::names;
 use synapse_api::reasons::SkipReason;
 use synapse_desired::inject::{Finding, Injected, Installed, Outcome, World, inject};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::metrics::{INJECTED, Metrics};
 use crate::world::Worlds;
@@ -55,7 +57,8 @@ impl Admission {
     /// When `body` is not an AdmissionReview of `admission.k8s.io/v1`.
     pub async fn review(&self, body: &[u8]) -> Result<Value, ReviewError> {
         let begun = Instant::now();
-        let answer = self.answer(body, begun).await;
+        let span = tracing::info_span!("review", namespace = Empty, pod = Empty, outcome = Empty);
+        let answer = self.answer(body, begun).instrument(span).await;
         if answer.is_err() {
             self.metrics.refused();
         }
@@ -76,6 +79,15 @@ impl Admission {
             installed: &self.installed,
         };
         let outcome = inject(request.pod, &world);
+        let span = Span::current();
+        span.record("namespace", request.namespace).record("pod", request.name);
+        span.record(
+            "outcome",
+            match &outcome {
+                Outcome::Injected(_) => INJECTED,
+                Outcome::Skipped(reason) => reason.as_str(),
+            },
+        );
         let seconds = begun.elapsed().as_secs_f64();
         let mut response = json!({"uid": request.uid, "allowed": true});
         match &outcome {

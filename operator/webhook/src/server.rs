@@ -26,22 +26,21 @@ pub const MAX_REVIEW: usize = 8 << 20;
 /// How long requests that were accepted may take once the server is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Serves admission on `listener` until `shutdown`, then finishes what was accepted.
+/// Serves `routes`, such as [`router`] makes them, on `listener` until `shutdown`, then finishes what was accepted.
 ///
 /// # Errors
 /// When TLS cannot be set up, or the listener fails.
 pub async fn serve(
     listener: TcpListener,
     serving: &Arc<Serving>,
-    admission: Arc<Admission>,
+    routes: Router,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let tls = RustlsConfig::from_config(serving.tls().map_err(io::Error::other)?);
     let handle = Handle::new();
-    let server = axum_server::from_tcp_rustls(listener, tls)?
-        .handle(handle.clone())
-        .serve(router(admission).into_make_service());
+    let server =
+        axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone()).serve(routes.into_make_service());
     tokio::pin!(server);
     tokio::select! {
         ended = &mut server => return ended,
