@@ -56,6 +56,8 @@ pub enum Problem {
     AdminPortTaken,
     /// A chosen init container stands before the sidecar.
     StartsBeforeSidecar,
+    /// The pod came with our label and another value, which stays.
+    LabelTaken,
 }
 
 impl SkipReason {
@@ -120,7 +122,7 @@ impl SkipReason {
 
 impl Problem {
     /// Every problem, for metrics that show each from the start.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::CacheNotFound,
         Self::InvalidCacheSpec,
         Self::CredentialsNotMounted,
@@ -133,6 +135,7 @@ impl Problem {
         Self::AdminPortOnNode,
         Self::AdminPortTaken,
         Self::StartsBeforeSidecar,
+        Self::LabelTaken,
     ];
 
     /// The word itself.
@@ -151,6 +154,7 @@ impl Problem {
             Self::AdminPortOnNode => "AdminPortOnNode",
             Self::AdminPortTaken => "AdminPortTaken",
             Self::StartsBeforeSidecar => "StartsBeforeSidecar",
+            Self::LabelTaken => "LabelTaken",
         }
     }
 
@@ -187,6 +191,9 @@ impl Problem {
             }
             Self::StartsBeforeSidecar => {
                 "a chosen init container stands before the sidecar, so that nothing answers yet while it runs"
+            }
+            Self::LabelTaken => {
+                "the pod came with the label synapse.dev/cache and another value, by which its owner may select it: it stays, and selecting by label does not find the pod among its cache's; take the label out of the pod template"
             }
         }
     }

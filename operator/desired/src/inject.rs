@@ -118,11 +118,12 @@ fn attempt(pod: &Value, world: &World<'_>) -> Result<Injected, SkipReason> {
             &mut findings,
         );
         let own_volumes = volumes.definitions(cache, spec);
+        status::label(&pod, cache, &mut additions, &mut findings);
         let status =
             InjectedStatus::new(cache, world.installed, &volumes, &container, &own_volumes, &findings);
         additions.extend(pod.spec(), &["spec"], "volumes", own_volumes);
         additions.insert_first(pod.spec(), &["spec"], "initContainers", vec![container]);
-        status.write(&pod, cache, &mut additions);
+        status.write(&pod, &mut additions);
     }
     if additions.is_empty() {
         return Err(SkipReason::AlreadyInjected);

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use synapse_api::cache::SynapseCacheSpec;
 use synapse_api::{names, paths};
 
-use crate::inject::{Finding, SIDECAR, injected_status};
+use crate::inject::{Finding, InjectedStatus, SIDECAR, injected_status};
 
 /// What a sidecar's environment says to the registry.
 const KEPT_VARIABLES: [&str; 3] = [names::ENV_SERVICE, names::ENV_PUBLISHES, names::ENV_CONSUMES];
@@ -51,7 +51,7 @@ pub fn observe(pod: &Pod) -> Option<Observed> {
     if matches!(phase, Some("Succeeded" | "Failed")) || pod.metadata.deletion_timestamp.is_some() {
         return None;
     }
-    let status = injected_status(annotation(&pod.metadata, names::STATUS)?)?;
+    let status = noted(&pod.metadata)?;
     let states = pod.status.as_ref().and_then(|status| status.init_container_statuses.as_ref());
     let spec = pod.spec.as_ref();
     Some(Observed {
@@ -65,6 +65,16 @@ pub fn observe(pod: &Pod) -> Option<Observed> {
         credentials: spec.map(credentials).unwrap_or_default(),
         problems: status.problems,
     })
+}
+
+/// The cache whose sidecar the pod got. The label may say something else, and then it was there first.
+#[must_use]
+pub fn cache(metadata: &ObjectMeta) -> Option<String> {
+    Some(noted(metadata)?.cache)
+}
+
+fn noted(metadata: &ObjectMeta) -> Option<InjectedStatus> {
+    injected_status(annotation(metadata, names::STATUS)?)
 }
 
 /// Leaves in `pod` only what [`observe`] and the events about it need: thousands of them are kept in memory.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use synapse_api::names;
+use synapse_api::reasons::Problem;
 
 use super::Installed;
 use super::findings::{Finding, Findings};
@@ -42,6 +43,22 @@ pub fn injected_status(annotation: &str) -> Option<InjectedStatus> {
     serde_json::from_str(annotation).ok()
 }
 
+/// Adds the label by which the pods of a cache are found. A value that is there stays: a ReplicaSet whose
+/// selector has it would not know its own pod any more, and create another one, for ever.
+pub(super) fn label(pod: &Pod<'_>, cache: &str, additions: &mut Additions, findings: &mut Findings) {
+    match pod.label(names::CACHE) {
+        None => additions.insert(pod.metadata(), &["metadata"], "labels", names::CACHE, cache.into()),
+        Some(value) if value == cache => {}
+        Some(value) => findings.add(
+            Problem::LabelTaken,
+            format!(
+                "the pod came with the label {}={value}: it stays, though the cache is {cache}",
+                names::CACHE
+            ),
+        ),
+    }
+}
+
 impl InjectedStatus {
     pub(super) fn new(
         cache: &str,
@@ -65,13 +82,9 @@ impl InjectedStatus {
         }
     }
 
-    /// Writes the annotation, and the label by which the pods of a cache are found. Both keys are ours: what
-    /// a template copied from a running pod says there does not hold.
-    pub(super) fn write(&self, pod: &Pod<'_>, cache: &str, additions: &mut Additions) {
+    /// Writes the annotation, whatever a template copied from a running pod says there: nobody selects by it.
+    pub(super) fn write(&self, pod: &Pod<'_>, additions: &mut Additions) {
         let text = serde_json::to_string(self).unwrap_or_default();
         additions.insert(pod.metadata(), &["metadata"], "annotations", names::STATUS, Value::String(text));
-        if pod.label(names::CACHE) != Some(cache) {
-            additions.insert(pod.metadata(), &["metadata"], "labels", names::CACHE, cache.into());
-        }
     }
 }
