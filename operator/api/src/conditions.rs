@@ -63,6 +63,8 @@ pub enum Reason {
     InvalidUrl,
     /// A value of the spec cannot be used.
     InvalidSpec,
+    /// The configuration could not be put where pods mount it.
+    ConfigMapRefused,
     /// The broker cannot be reached.
     BrokerUnreachable,
     /// The broker answers with an error.
@@ -206,6 +208,7 @@ impl Reason {
             Self::SecretForbidden => "SecretForbidden",
             Self::InvalidUrl => "InvalidUrl",
             Self::InvalidSpec => "InvalidSpec",
+            Self::ConfigMapRefused => "ConfigMapRefused",
             Self::BrokerUnreachable => "BrokerUnreachable",
             Self::BrokerRefused => "BrokerRefused",
             Self::BrokerUnsupported => "BrokerUnsupported",

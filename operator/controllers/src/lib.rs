@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod broker;
 pub mod cache;
 pub mod call;
+mod gather;
 pub mod jitter;
 pub mod lease;
 mod queue;

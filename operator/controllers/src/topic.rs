@@ -84,8 +84,14 @@ impl Topics {
         }
     }
 
-    fn stream(&self, address: &Address, stream: &str, owner: Owner) -> Result<Stream, BrokerError> {
-        Ok(Stream::new(self.pool.connection(address)?, stream, owner))
+    fn stream(
+        &self,
+        address: &Address,
+        stream: &str,
+        owner: Owner,
+        uid: &str,
+    ) -> Result<Stream, BrokerError> {
+        Ok(Stream::new(self.pool.connection(address)?, stream, owner, uid))
     }
 }
 
@@ -183,21 +189,26 @@ async fn bring(topic: &SynapseTopic, topics: &Topics, wanted: &Wanted) -> Provis
         Ok(address) => address,
         Err(unresolved) => return said(Outcome::Unusable(unresolved.reason, unresolved.message)),
     };
-    let stream = match topics.stream(&address, &wanted.stream, owner.clone()) {
+    let uid = topic.uid().unwrap_or_default();
+    let stream = match topics.stream(&address, &wanted.stream, owner.clone(), &uid) {
         Ok(stream) => stream,
-        Err(error) => return said(Outcome::Unusable(error.reason(), error.to_string())),
+        Err(error @ BrokerError::Url(_)) => {
+            return said(Outcome::Unusable(error.reason(), error.to_string()));
+        }
+        Err(error) => return said(Outcome::Unavailable(error.reason(), error.to_string())),
     };
-    match provision(&stream, wanted, |claimed| is_void(topics, claimed)).await {
+    let provisioned = provision(&stream, wanted, |claimed| is_void(topics, claimed, &wanted.stream)).await;
+    topics.pool.told(&address, provisioned.as_ref().err());
+    match provisioned {
         Ok(provisioned) => {
-            if matches!(provisioned.outcome, Outcome::Worked { .. }) {
-                topics.known.remember(&owner, address.clone(), &wanted.stream);
+            if matches!(provisioned.outcome, Outcome::Worked { .. })
+                && let Some(left) = topics.known.remember(&owner, address, &wanted.stream, uid)
+            {
+                known::release(topics, owner, &left).await;
             }
             provisioned
         }
-        Err(error) => {
-            topics.pool.failed(&address, &error);
-            said(Outcome::Unavailable(error.reason(), error.to_string()))
-        }
+        Err(error) => said(Outcome::Unavailable(error.reason(), error.to_string())),
     }
 }
 
@@ -205,13 +216,18 @@ fn said(outcome: Outcome) -> Provisioned {
     Provisioned { outcome, more: false, created: false }
 }
 
-/// Whether the object that made a claim in this cluster is gone. What other clusters claim cannot be judged from here.
-async fn is_void(topics: &Topics, claimed: Owner) -> bool {
+/// Whether the object that made a claim on `stream` in this cluster is gone, or was made anew for another stream. What
+/// other clusters claim cannot be judged from here.
+async fn is_void(topics: &Topics, claimed: Owner, stream: &str) -> bool {
     if claimed.cluster != topics.cluster {
         return false;
     }
     let api: Api<SynapseTopic> = Api::namespaced(topics.client.clone(), &claimed.namespace);
-    matches!(limited("look for the owner of a claim", api.get_opt(&claimed.name)).await, Ok(None))
+    match limited("look for the owner of a claim", api.get_opt(&claimed.name)).await {
+        Ok(None) => true,
+        Ok(Some(owner)) => owner.spec.name.as_ref().unwrap_or(&claimed.name) != stream,
+        Err(_) => false,
+    }
 }
 
 async fn tell(

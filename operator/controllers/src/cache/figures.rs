@@ -66,14 +66,16 @@ impl Figures {
         pods: &[(Observed, Option<Instance>)],
     ) {
         let heard = || pods.iter().filter_map(|(_, instance)| instance.as_ref());
+        // What stands in Redis can be anything: a sum must not wrap.
+        let sum = |of: fn(&Instance) -> u64| heard().map(of).fold(0, u64::saturating_add);
         for (state, count) in counted.map(states).into_iter().flatten() {
             self.pods.get_or_create(&in_state(namespace, cache, state)).set(count.into());
         }
-        self.memory.get_or_create(&of(namespace, cache, "hit")).set(heard().map(|one| one.hits).sum());
-        self.memory.get_or_create(&of(namespace, cache, "miss")).set(heard().map(|one| one.misses).sum());
+        self.memory.get_or_create(&of(namespace, cache, "hit")).set(sum(|one| one.hits));
+        self.memory.get_or_create(&of(namespace, cache, "miss")).set(sum(|one| one.misses));
         let whole = Cache { namespace: namespace.to_owned(), cache: cache.to_owned() };
-        self.entries.get_or_create(&whole).set(heard().map(|one| one.entries).sum());
-        self.bytes.get_or_create(&whole).set(heard().map(|one| one.bytes).sum());
+        self.entries.get_or_create(&whole).set(sum(|one| one.entries));
+        self.bytes.get_or_create(&whole).set(sum(|one| one.bytes));
     }
 
     /// Removes what was shown of a cache that is gone.

@@ -23,6 +23,7 @@ struct Held {
     config_maps: usize,
     statuses: usize,
     events: Vec<String>,
+    refuses_config_maps: bool,
 }
 
 struct Scene {
@@ -41,6 +42,11 @@ async fn answer(held: &Mutex<Held>, request: Request<Body>) -> Response<Body> {
     let sent: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap_or_default();
     let mut held = held.lock().unwrap();
     let path = parts.uri.path();
+    if parts.method == Method::PATCH && path.contains("/configmaps/") && held.refuses_config_maps {
+        let status = json!({"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": "exceeded quota", "code": 403});
+        let answer = Response::builder().status(StatusCode::FORBIDDEN);
+        return answer.body(Body::from(status.to_string().into_bytes())).unwrap();
+    }
     let found = match (&parts.method, path) {
         (&Method::GET, path) if path.contains("/configmaps/") => held.config_map.clone(),
         (&Method::PATCH, path) if path.contains("/configmaps/") => {
@@ -103,8 +109,12 @@ impl Scene {
     }
 
     fn pod(&mut self, ready: bool) {
+        self.pod_called("web", ready);
+    }
+
+    fn pod_called(&mut self, name: &str, ready: bool) {
         let mut pod = json!({
-            "metadata": {"name": "web", "namespace": "shop", "annotations": {names::INJECT: "catalog"}},
+            "metadata": {"name": name, "namespace": "shop", "annotations": {names::INJECT: "catalog"}},
             "spec": {"containers": [{"name": "app", "image": "a"}]},
             "status": {"phase": "Running", "initContainerStatuses": [
                 {"name": SIDECAR, "ready": ready, "restartCount": 0, "image": "i", "imageID": ""}
@@ -183,4 +193,36 @@ async fn a_spec_that_no_sidecar_could_use_leaves_what_is_mounted() {
     assert_eq!(scene.visit().await, (1, 2));
     let held = scene.held.lock().unwrap();
     assert_eq!(held.events.last().map(String::as_str), Some("InvalidSpec"));
+}
+
+#[tokio::test]
+async fn a_config_map_that_is_refused_is_said_and_hides_nothing() {
+    let mut scene = Scene::new();
+    scene.pod(true);
+    scene.held.lock().unwrap().refuses_config_maps = true;
+    let error = visit(&scene.cache, &scene.work).await.unwrap_err();
+    assert!(error.is_forbidden(), "tried again: {error}");
+    let held = scene.held.lock().unwrap();
+    let status = held.status.as_ref().unwrap();
+    assert_eq!(status["conditions"][0]["reason"], "ConfigMapRefused");
+    assert_eq!(status["pods"]["ready"], 1);
+}
+
+#[tokio::test]
+async fn numbers_of_pods_are_written_a_moment_later_and_answers_at_once() {
+    let mut scene = Scene::new();
+    scene.pod_called("web", true);
+    assert_eq!(scene.visit().await, (1, 1));
+    scene.cache.metadata.managed_fields = Some(vec![
+        serde_json::from_value(json!({
+            "manager": FIELD_MANAGER, "subresource": "status", "time": Timestamp::now().to_string(),
+        }))
+        .unwrap(),
+    ]);
+    scene.pod_called("web-2", true);
+    assert_eq!(scene.visit().await, (1, 1), "one pod more");
+    scene.pod_called("web-3", false);
+    assert_eq!(scene.visit().await, (1, 2), "one that does not answer");
+    let status = scene.held.lock().unwrap().status.clone().unwrap();
+    assert_eq!(status["pods"]["injected"], 3);
 }

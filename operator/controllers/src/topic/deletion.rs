@@ -51,8 +51,7 @@ pub(super) async fn reconcile(
         }
         Next::Delete { drained, until } => match attempt(topic, topics, drained).await {
             Tried::Gone => {
-                say(topic, topics, false, "Deleted", "the stream was deleted from its broker".to_owned())
-                    .await;
+                say(topic, topics, false, "Deleted", "the stream is gone from its broker".to_owned()).await;
                 finish(topic, topics).await
             }
             Tried::Foreign => {
@@ -84,10 +83,9 @@ async fn attempt(topic: &SynapseTopic, topics: &Topics, drained: bool) -> Tried 
             Deleted::Waiting(held) => Tried::Waiting(held, stream.observe().await?),
         })
     };
-    tried.await.unwrap_or_else(|error| {
-        topics.pool.failed(&address, &error);
-        Tried::Failed(error.reason(), error.to_string())
-    })
+    let tried = tried.await;
+    topics.pool.told(&address, tried.as_ref().err());
+    tried.unwrap_or_else(|error| Tried::Failed(error.reason(), error.to_string()))
 }
 
 /// The stream by what the object says now or, when that leads nowhere, where it was found last.
@@ -102,7 +100,7 @@ async fn stream(topic: &SynapseTopic, topics: &Topics) -> Result<(Stream, Addres
         (Err(_), Some(place)) => place.address,
         (Err(unresolved), None) => return Err((unresolved.reason, unresolved.message)),
     };
-    match topics.stream(&address, &name, owner) {
+    match topics.stream(&address, &name, owner, &topic.uid().unwrap_or_default()) {
         Ok(stream) => Ok((stream, address)),
         Err(error) => Err((error.reason(), error.to_string())),
     }

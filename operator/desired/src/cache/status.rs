@@ -24,6 +24,8 @@ pub struct Found<'a> {
     pub image: &'a str,
     /// The configuration, or what no sidecar could use of it.
     pub rendered: Result<&'a Rendered, String>,
+    /// Why the configuration is not where pods find it.
+    pub unmounted: Option<Trouble>,
     /// Why a reference leads nowhere.
     pub unresolved: Option<Trouble>,
     /// The injected pods, each with what its sidecar says of itself.
@@ -113,6 +115,7 @@ fn troubles(found: &Found<'_>, pods: &Pods) -> Vec<Trouble> {
     if let Err(problems) = &found.rendered {
         troubles.push((Reason::InvalidSpec, problems.clone()));
     }
+    troubles.extend(found.unmounted.clone());
     troubles.extend(found.unresolved.clone());
     if pods.naked > 0 {
         let message = format!(

@@ -7,6 +7,8 @@ use crate::status::rounded;
 
 /// The most groups that are listed.
 const MAX_GROUPS: usize = 256;
+/// The longest name that a status can hold; anybody can make a group of a longer one.
+const MAX_NAME: usize = 512;
 /// The longest line of groups, in bytes: the schema allows a little more.
 const MAX_LINE: usize = 120;
 
@@ -16,7 +18,7 @@ pub(super) fn groups(wanted: Option<&Wanted>, seen: &Seen) -> Vec<ConsumerGroupS
         let listed = wanted.and_then(|w| w.groups.iter().position(|(name, _)| *name == group.name));
         (listed.unwrap_or(usize::MAX), group.name.clone())
     };
-    let mut sorted: Vec<&Group> = seen.groups.iter().collect();
+    let mut sorted: Vec<&Group> = seen.groups.iter().filter(|group| group.name.len() <= MAX_NAME).collect();
     sorted.sort_by_key(|group| rank(group));
     sorted.into_iter().take(MAX_GROUPS).map(group_status).collect()
 }
