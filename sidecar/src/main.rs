@@ -1,5 +1,6 @@
 //! The whole data plane in one binary.
 
+mod allowance;
 mod args;
 mod instance;
 mod probe;

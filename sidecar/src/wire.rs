@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, info, warn};
 
+use crate::allowance;
 use crate::args::Args;
 use crate::instance::{self, Instance};
 use crate::settings::{Look, Source};
@@ -124,6 +125,7 @@ impl Sidecar {
         if let Some(problems) = problems {
             error!(%problems, "the configuration cannot be used; serving from memory until it is right");
         }
+        let settings = allowance::fit(settings);
         let clock = SystemClock::start();
         let (backend, remote) = assemble(&settings, &clock);
         let backend = Arc::new(backend);
@@ -147,7 +149,7 @@ impl Sidecar {
     }
 
     async fn take_up(&mut self, new: Settings, rotated: bool) {
-        let old = std::mem::replace(&mut self.settings, new);
+        let old = std::mem::replace(&mut self.settings, allowance::fit(new));
         let new = &self.settings;
         if (&old.socket, old.http, old.log_format) != (&new.socket, new.http, new.log_format) {
             warn!("a new socket, http address or log format takes effect at the next start");
