@@ -71,8 +71,8 @@ pub enum Reason {
     BrokerRefused,
     /// The broker is too old.
     BrokerUnsupported,
-    /// Caches of different owners share one Redis.
-    SharedRedis,
+    /// The memory limit of some pods cannot hold the capacity.
+    LimitBelowCapacity,
     /// Stream and groups exist.
     StreamReady,
     /// The stream is not there yet.
@@ -212,7 +212,7 @@ impl Reason {
             Self::BrokerUnreachable => "BrokerUnreachable",
             Self::BrokerRefused => "BrokerRefused",
             Self::BrokerUnsupported => "BrokerUnsupported",
-            Self::SharedRedis => "SharedRedis",
+            Self::LimitBelowCapacity => "LimitBelowCapacity",
             Self::StreamReady => "StreamReady",
             Self::StreamMissing => "StreamMissing",
             Self::GroupMissing => "GroupMissing",

@@ -50,9 +50,9 @@ pub enum Problem {
     VariableTaken,
     /// The memory limit cannot hold the cache's capacity.
     LimitBelowCapacity,
-    /// The pod uses its node's network, so that the sidecar's admin port is a port of the node.
+    /// The pod uses its node's network, where the admin port would be one of the node: it stays closed.
     AdminPortOnNode,
-    /// A container of the pod declares the sidecar's admin port as its own.
+    /// A container of the pod declares the sidecar's admin port as its own: it stays closed.
     AdminPortTaken,
     /// A chosen init container stands before the sidecar.
     StartsBeforeSidecar,
@@ -181,13 +181,13 @@ impl Problem {
             }
             Self::VariableTaken => "a container sets a variable of ours itself: its own value holds",
             Self::LimitBelowCapacity => {
-                "the sidecar's memory limit cannot hold the cache's capacity: raise the one or lower the other"
+                "the sidecar's memory limit cannot hold the cache's capacity: it keeps less; raise the limit, lower the capacity, or have a pod that is older than the capacity created again"
             }
             Self::AdminPortOnNode => {
-                "the pod uses its node's network: the admin port is opened on the node and not declared"
+                "the pod uses its node's network, where every port is one of the node: this pod's sidecar opens no admin port"
             }
             Self::AdminPortTaken => {
-                "a container declares the sidecar's admin port: change the cache's sidecar.port, since only one of the two can listen"
+                "a container declares the sidecar's admin port: this pod's sidecar opens none; change the cache's sidecar.port to have one"
             }
             Self::StartsBeforeSidecar => {
                 "a chosen init container stands before the sidecar, so that nothing answers yet while it runs"

@@ -20,7 +20,7 @@ use serde_json::Value;
 use synapse_api::cache::SynapseCacheSpec;
 use synapse_api::reasons::{Problem, SkipReason};
 
-pub use findings::Finding;
+pub use findings::{Finding, Noted};
 pub use status::{InjectedStatus, injected_status};
 
 use findings::Findings;
@@ -99,7 +99,7 @@ fn attempt(pod: &Value, world: &World<'_>) -> Result<Injected, SkipReason> {
     let service = service::name(&pod, &mut findings);
 
     containers::give_socket(&pod, &volumes, service.as_deref(), &mut additions, &mut findings);
-    if before.is_none() {
+    let Some(before) = before else {
         if spec.is_none() {
             findings.add(
                 Problem::CacheNotFound,
@@ -124,9 +124,16 @@ fn attempt(pod: &Value, world: &World<'_>) -> Result<Injected, SkipReason> {
         additions.extend(pod.spec(), &["spec"], "volumes", own_volumes);
         additions.insert_first(pod.spec(), &["spec"], "initContainers", vec![container]);
         status.write(&pod, &mut additions);
+        return Ok(Injected { patch: additions.into_patch(), problems: findings.list().to_vec() });
+    };
+    // A later pass notes what it found, and tells only that.
+    let problems = findings.beside(&before.problems);
+    let status = before.clone().with(&problems);
+    if status != before {
+        status.write(&pod, &mut additions);
     }
     if additions.is_empty() {
         return Err(SkipReason::AlreadyInjected);
     }
-    Ok(Injected { patch: additions.into_patch(), problems: findings.into_list() })
+    Ok(Injected { patch: additions.into_patch(), problems })
 }

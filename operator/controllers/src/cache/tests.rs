@@ -124,9 +124,10 @@ impl Scene {
         let Outcome::Injected(injected) = inject(&pod, &world) else { panic!("not injected") };
         let patch = serde_json::to_value(&injected.patch).unwrap();
         for operation in patch.as_array().unwrap() {
-            // Of the patch, only what is observed: the label and the status annotation.
+            // Of the patch, only what is observed: the sidecar, the label and the status annotation.
             let at = operation["path"].as_str().unwrap();
             match at {
+                "/spec/initContainers" => pod["spec"]["initContainers"] = operation["value"].clone(),
                 "/metadata/labels" => pod["metadata"]["labels"] = operation["value"].clone(),
                 "/metadata/annotations/synapse.dev~1status" => {
                     pod["metadata"]["annotations"][names::STATUS] = operation["value"].clone();

@@ -1,12 +1,19 @@
 //! What a pod shows of its sidecar: injected or not, answering or not, with which Secrets.
 
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec, PodStatus, Volume};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerStatus, Pod, PodSpec, PodStatus, ResourceRequirements, Volume,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use synapse_api::cache::SynapseCacheSpec;
 use synapse_api::{names, paths};
+use synapse_config::footprint::capacity_within;
+use synapse_config::quantity::parse_bytes;
 
-use crate::inject::{Finding, InjectedStatus, SIDECAR, injected_status};
+use crate::inject::{InjectedStatus, Noted, SIDECAR, injected_status};
 
+/// The resource whose limit is kept.
+const MEMORY: &str = "memory";
 /// What a sidecar's environment says to the registry.
 const KEPT_VARIABLES: [&str; 3] = [names::ENV_SERVICE, names::ENV_PUBLISHES, names::ENV_CONSUMES];
 
@@ -29,8 +36,10 @@ pub struct Observed {
     pub ready: bool,
     /// The Secrets that its sidecar finds: name, key, and path below the directory of credentials.
     pub credentials: Vec<Credential>,
+    /// Its sidecar's memory limit, as written.
+    pub memory_limit: Option<String>,
     /// What the webhook noted.
-    pub problems: Vec<Finding>,
+    pub problems: Vec<Noted>,
 }
 
 /// One key of a Secret, mounted.
@@ -52,8 +61,10 @@ pub fn observe(pod: &Pod) -> Option<Observed> {
         return None;
     }
     let status = noted(&pod.metadata)?;
-    let states = pod.status.as_ref().and_then(|status| status.init_container_statuses.as_ref());
+    // An annotation alone is not a sidecar: it may have been copied from a running pod.
     let spec = pod.spec.as_ref();
+    let sidecar = spec.and_then(sidecar)?;
+    let states = pod.status.as_ref().and_then(|status| status.init_container_statuses.as_ref());
     Some(Observed {
         name: pod.metadata.name.clone()?,
         node: spec.and_then(|spec| spec.node_name.clone()),
@@ -63,6 +74,7 @@ pub fn observe(pod: &Pod) -> Option<Observed> {
         version: status.version,
         ready: states.into_iter().flatten().any(|state| state.name == SIDECAR && state.ready),
         credentials: spec.map(credentials).unwrap_or_default(),
+        memory_limit: memory_limit(sidecar).map(|limit| limit.0.clone()),
         problems: status.problems,
     })
 }
@@ -104,6 +116,10 @@ pub fn prune(pod: &mut Pod) {
             *sidecar = Container {
                 name: SIDECAR.to_owned(),
                 volume_mounts: sidecar.volume_mounts.take(),
+                resources: memory_limit(sidecar).map(|limit| ResourceRequirements {
+                    limits: Some([(MEMORY.to_owned(), limit.clone())].into()),
+                    ..ResourceRequirements::default()
+                }),
                 env: sidecar.env.take().map(|mut variables| {
                     variables.retain(|variable| KEPT_VARIABLES.contains(&variable.name.as_str()));
                     variables
@@ -154,9 +170,23 @@ pub fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
+/// Whether a sidecar with `limit` holds less than `capacity` bytes; it keeps to what fits.
+#[must_use]
+pub fn holds_less(limit: Option<&str>, capacity: u64) -> bool {
+    limit.and_then(|limit| parse_bytes(limit).ok()).is_some_and(|limit| capacity_within(limit) < capacity)
+}
+
+fn sidecar(spec: &PodSpec) -> Option<&Container> {
+    spec.init_containers.iter().flatten().find(|container| container.name == SIDECAR)
+}
+
+fn memory_limit(container: &Container) -> Option<&Quantity> {
+    container.resources.as_ref()?.limits.as_ref()?.get(MEMORY)
+}
+
 /// What the sidecar's environment says under `name`.
 fn variable<'a>(spec: &'a PodSpec, name: &str) -> Option<&'a str> {
-    let sidecar = spec.init_containers.iter().flatten().find(|container| container.name == SIDECAR)?;
+    let sidecar = sidecar(spec)?;
     sidecar.env.iter().flatten().find(|variable| variable.name == name)?.value.as_deref()
 }
 
@@ -181,7 +211,7 @@ fn credentials(spec: &PodSpec) -> Vec<Credential> {
 
 /// The volume that the sidecar mounts as its credentials, whatever it is called.
 fn credentials_volume(spec: &PodSpec) -> Option<&Volume> {
-    let sidecar = spec.init_containers.iter().flatten().find(|container| container.name == SIDECAR)?;
+    let sidecar = sidecar(spec)?;
     let mounts = sidecar.volume_mounts.iter().flatten();
     let mount = mounts.into_iter().find(|mount| mount.mount_path == paths::CREDENTIALS_DIR)?;
     spec.volumes.iter().flatten().find(|volume| volume.name == mount.name)
@@ -226,6 +256,9 @@ mod tests {
         prune(&mut pruned);
         assert_eq!(observe(&pruned), observe(&whole));
         let observed = observe(&whole).unwrap();
+        assert_eq!(observed.memory_limit.as_deref(), Some("128Mi"));
+        assert!(!holds_less(Some("128Mi"), 64 << 20) && holds_less(Some("128Mi"), 65 << 20));
+        assert!(!holds_less(None, u64::MAX));
         assert!(observed.ready && observed.problems.is_empty());
         assert_eq!((observed.node.as_deref(), observed.service.as_deref()), (Some("n1"), Some("shop")));
         assert_eq!((observed.publishes, observed.consumes.len()), (vec!["orders".into(), "news".into()], 0));

@@ -5,7 +5,9 @@ use synapse_api::cache::SynapseCacheSpec;
 use synapse_api::names;
 use synapse_api::reasons::Problem;
 use synapse_api::sidecar::Amounts;
-use synapse_config::resolved::resolve;
+use synapse_config::footprint::memory_for;
+use synapse_config::quantity::parse_bytes;
+use synapse_config::resolved::{DEFAULT_CAPACITY, resolve};
 use synapse_config::written::{Config, Memory};
 
 use super::findings::Findings;
@@ -20,8 +22,6 @@ const CPU_LIMIT: &str = "500m";
 /// The most that a limit is of its request where only one of the two is said: a LimitRange may bound the ratio,
 /// and refuses the pod when the sidecar exceeds it.
 const RATIO: u128 = 10;
-/// What the process needs beside its entries.
-const MEMORY_BASE: u128 = 48 << 20;
 /// Ephemeral storage is only spoken of where the pod's own containers do, since a quota may demand it.
 const STORAGE_REQUEST: &str = "16Mi";
 /// Room for the logs that a kubelet keeps of a container.
@@ -70,11 +70,12 @@ pub(super) fn resources(
     let memory = Said::by(overrides.memory_request, overrides.memory_limit)
         .completed(&memory.request, &memory.limit, in_memory)
         .settled(guaranteed, (names::MEMORY_REQUEST, overrides.memory_request), findings);
-    if millis(&memory.limit) < millis(capacity) {
+    let (needed, limit) = (millis(&needed).unwrap_or_default(), millis(&memory.limit).unwrap_or_default());
+    if limit < needed && !has_budget(pod, "limits", "memory") {
         findings.add(
             Problem::LimitBelowCapacity,
             format!(
-                "the sidecar's memory limit {} cannot hold the cache's capacity {capacity}",
+                "the sidecar's memory limit {} holds less than the cache's capacity {capacity}: it keeps what fits",
                 memory.limit
             ),
         );
@@ -82,11 +83,14 @@ pub(super) fn resources(
 
     let (mut requests, mut limits) = (Map::new(), Map::new());
     for (resource, amounts) in [("cpu", cpu), ("memory", memory)] {
-        // A budget of the whole pod must hold the sum of its containers: ours then draws on it, unnamed.
-        if !has_pod_budget(pod, resource) {
-            requests.insert(resource.to_owned(), amounts.request.into());
-            limits.insert(resource.to_owned(), amounts.limit.into());
+        // A budget of the whole pod must hold the sum of what its containers request: ours then draws on it, unnamed.
+        if has_budget(pod, "limits", resource) {
+            continue;
         }
+        // A limit alone would become the request, too.
+        let budgeted = has_budget(pod, "requests", resource);
+        requests.insert(resource.to_owned(), if budgeted { "0".into() } else { amounts.request.into() });
+        limits.insert(resource.to_owned(), amounts.limit.into());
     }
     for (kind, amounts, amount) in
         [("requests", &mut requests, STORAGE_REQUEST), ("limits", &mut limits, STORAGE_LIMIT)]
@@ -184,12 +188,14 @@ impl Both {
     }
 }
 
-/// Memory for a cache of `capacity`: a quarter more than its entries, and what the process itself needs, in
-/// whole mebibytes.
+/// Memory for a cache of `capacity`, in whole mebibytes.
 fn needed_for(capacity: &str) -> String {
-    let default = millis(SynapseCacheSpec::DEFAULT_CAPACITY).unwrap_or_default();
-    let bytes = millis(capacity).unwrap_or(default) / 1000;
-    mebibytes(bytes + bytes / 4 + MEMORY_BASE)
+    mebibytes(memory_for(bytes_of(capacity)).into())
+}
+
+/// Bytes of a capacity that was resolved before.
+fn bytes_of(capacity: &str) -> u64 {
+    parse_bytes(capacity).unwrap_or(DEFAULT_CAPACITY)
 }
 
 fn mebibytes(bytes: u128) -> String {
@@ -219,10 +225,13 @@ fn amount_of(value: &Value) -> Option<u128> {
 }
 
 fn has_pod_budget(pod: &Pod<'_>, resource: &str) -> bool {
-    let budget = pod.spec().get("resources");
-    ["requests", "limits"]
-        .iter()
-        .any(|kind| budget.and_then(|budget| budget.get(kind)?.get(resource)).is_some())
+    has_budget(pod, "requests", resource) || has_budget(pod, "limits", resource)
+}
+
+/// Whether the pod as a whole says its `kind` of a resource.
+fn has_budget(pod: &Pod<'_>, kind: &str, resource: &str) -> bool {
+    let said = pod.spec().get("resources").and_then(|budget| budget.get(kind)?.get(resource));
+    said.is_some_and(|amount| !amount.is_null())
 }
 
 #[cfg(test)]
