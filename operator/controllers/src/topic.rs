@@ -246,19 +246,22 @@ async fn tell(
     if let Outcome::Worked { differences, .. } = &provisioned.outcome
         && provisioned.created
     {
-        for difference in differences {
-            let note = match difference {
-                Difference::StreamMissing => {
-                    "the stream was gone from the broker and was made anew".to_owned()
-                }
-                Difference::GroupMissing(name) => {
-                    format!("group {name} was gone from the broker and was made anew where it had been")
-                }
-            };
-            topics.reports.event(&object, true, "DriftRepaired", "Repair", note).await;
+        // One event for all: of several with one reason, the API server would be told the first.
+        let repaired: Vec<_> = differences.iter().map(repaired).collect();
+        if !repaired.is_empty() {
+            topics.reports.event(&object, true, "DriftRepaired", "Repair", repaired.join("; ")).await;
         }
     }
     Ok(())
+}
+
+fn repaired(difference: &Difference) -> String {
+    match difference {
+        Difference::StreamMissing => "the stream was gone from the broker and was made anew".to_owned(),
+        Difference::GroupMissing(name) => {
+            format!("group {name} was gone from the broker and was made anew where it had been")
+        }
+    }
 }
 
 fn retry(topic: Arc<SynapseTopic>, error: &TopicError, _: Arc<Topics>) -> Action {

@@ -1,6 +1,6 @@
 //! The injected pods: watched by their label, kept pruned, their problems told as events.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{Stream, StreamExt};
@@ -72,7 +72,12 @@ async fn tell(pod: &Pod, reports: &Reports, told: &Mutex<HashSet<String>>) {
             return;
         }
     }
-    for problem in observed.problems {
-        reports.event(&reference(pod), true, problem.reason.as_str(), "Inject", problem.detail).await;
+    // One event for each reason: of several with one reason, the API server would be told the first.
+    let mut details = BTreeMap::<_, Vec<_>>::new();
+    for problem in &observed.problems {
+        details.entry(problem.reason.as_str()).or_default().push(problem.detail.as_str());
+    }
+    for (reason, details) in details {
+        reports.event(&reference(pod), true, reason, "Inject", details.join("; ")).await;
     }
 }

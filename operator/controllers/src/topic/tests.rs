@@ -280,6 +280,20 @@ async fn a_deletion_whose_secret_is_gone_uses_the_connection_that_worked() {
 }
 
 #[tokio::test]
+async fn a_deletion_whose_secret_was_overwritten_uses_the_connection_that_worked() {
+    for wrong in ["no url at all", "unix:///nowhere/redis.sock"] {
+        let server = RedisServer::start();
+        let api = cluster(&server, "Delete");
+        let operator = operator(&api);
+        visited(&api, &operator).await;
+        api.put_secret("redis", "url", wrong);
+        step(&api, &operator, MINUTE).await;
+        assert!(api.topic("events").is_none());
+        assert_eq!(server.cli(&["DBSIZE"]), "0");
+    }
+}
+
+#[tokio::test]
 async fn a_deletion_whose_secret_is_gone_ends_after_a_restart_of_the_operator_too() {
     let server = RedisServer::start();
     let api = cluster(&server, "Delete");

@@ -8,9 +8,9 @@ use super::groups::{groups, in_one_line};
 use super::{Difference, Owner, Seen, Wanted};
 use crate::status::rounded;
 
-/// The fields of the status that move by themselves.
-pub const COUNTERS: [&str; 7] =
-    ["entries", "firstId", "lastId", "lag", "lagUnknownReason", "pending", "consumers"];
+/// The fields of the status that move by themselves: a message too, as long as its reason stays.
+pub const COUNTERS: [&str; 8] =
+    ["entries", "firstId", "lastId", "lag", "lagUnknownReason", "pending", "consumers", "message"];
 
 /// How far the work on a topic came.
 #[derive(Clone, Debug, PartialEq)]
