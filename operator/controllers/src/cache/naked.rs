@@ -20,8 +20,8 @@ use synapse_api::reasons::SkipReason;
 use synapse_desired::cache::pods::annotation;
 use synapse_desired::inject::{Installed, Outcome, World, inject};
 
-use super::Caches;
 use super::pods::ALIVE;
+use super::{Caches, Figures};
 use crate::call::{CallError, limited};
 use crate::report::{Reports, reference};
 
@@ -37,6 +37,7 @@ pub(super) struct Naked {
     pods: Store<Meta>,
     namespaces: Namespaces,
     verdicts: Arc<Mutex<HashMap<String, SkipReason>>>,
+    figures: Figures,
 }
 
 /// What explaining works with.
@@ -54,7 +55,8 @@ pub(super) fn watch(
     caches: &Caches,
 ) -> (Naked, impl Stream<Item = Result<Meta, watcher::Error>> + Send + use<>) {
     let (pods, writer) = store();
-    let naked = Naked { pods, namespaces: caches.namespaces.clone(), verdicts: Arc::default() };
+    let (namespaces, figures) = (caches.namespaces.clone(), caches.figures.clone());
+    let naked = Naked { pods, namespaces, verdicts: Arc::default(), figures };
     let judge = Judge {
         client: caches.client.clone(),
         reports: caches.reports.clone(),
@@ -114,7 +116,7 @@ impl Naked {
         let verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = |pod: &Meta| {
             let verdict = pod.metadata.uid.as_ref().and_then(|uid| verdicts.get(uid));
-            matches!(verdict, Some(SkipReason::WebhookNotReached | SkipReason::ExcludedNamespace))
+            matches!(verdict, Some(SkipReason::WebhookNotReached))
                 && pod.metadata.namespace.as_deref() == Some(namespace)
                 && request(&pod.metadata, &self.namespaces).is_some_and(|name| name == cache)
         };
@@ -123,11 +125,14 @@ impl Naked {
 
     /// Notes `verdict`, and says whether it is news.
     fn note(&self, uid: String, verdict: SkipReason) -> bool {
-        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, verdict) != Some(verdict)
+        let before = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, verdict);
+        self.figures.judged(before, Some(verdict));
+        before != Some(verdict)
     }
 
     fn forget(&self, uid: &str) {
-        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        let before = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.figures.judged(before, None);
     }
 }
 
