@@ -11,12 +11,10 @@ mod wire;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::args::{Args, Command};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::read();
     let done = match args.command {
         Some(Command::Probe { question }) => probe::ask(question, &args.socket_path()),
         None => wire::run(args),

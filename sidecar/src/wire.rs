@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use synapse_config::resolved::{self, Settings, resolve};
 use synapse_config::written::{CoherenceMode, Config, Flush};
 use synapse_core::clock::SystemClock;
@@ -22,7 +23,7 @@ use synapse_tiers::redis::endpoint::{Endpoint, Location};
 use synapse_tiers::redis::{BEAT, Options, RedisRemote};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tracing::{error, info, warn};
 
 use crate::allowance;
@@ -35,23 +36,42 @@ use crate::traces::Export;
 /// How often the configuration is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// The longest that the first attempts to connect to Redis are waited for, and how often they are looked at.
+const LONGEST_SETTLE: Duration = Duration::from_secs(3);
+const SETTLE_PAUSE: Duration = Duration::from_millis(2);
+
 /// Clients at a time.
 const CONNECTIONS: usize = 10_000;
+
+/// Open files that are not clients: connections to Redis, the doors, files that are read.
+const OTHER_FILES: usize = 64;
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     // The only provider in the build; an error says that it is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let files = raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(args))
+    runtime.block_on(serve(args, files))
 }
 
-async fn serve(args: Args) -> anyhow::Result<()> {
+/// Makes the soft limit of open files the hard one, and answers it.
+fn raise_file_limit() -> u64 {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Without it there are fewer clients; nothing else depends on it.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+async fn serve(args: Args, files: u64) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let grace = args.grace;
     let (mut sidecar, mut source) = Sidecar::start(args)?;
+    settle(&sidecar.settings, sidecar.remote.as_deref()).await;
     let socket = Path::new(&sidecar.settings.socket);
-    let limits = listener::Limits { connections: CONNECTIONS, grace };
+    let connections =
+        CONNECTIONS.min(usize::try_from(files).unwrap_or(CONNECTIONS).saturating_sub(OTHER_FILES).max(1));
+    let limits = listener::Limits { connections, grace };
     let listener = Listener::bind(socket, Arc::clone(&sidecar.backend), limits)?;
     info!(socket = %socket.display(), redis = sidecar.settings.redis.is_some(), "serving");
     let (stop, draining) = drain::channel();
@@ -163,6 +183,7 @@ impl Sidecar {
                 instance::leave(&old.service, &**remote).await;
             }
             let (backend, remote) = assemble(new, &self.clock);
+            settle(new, remote.as_deref()).await;
             self.backend.replace(backend);
             self.remote = remote;
         }
@@ -187,11 +208,20 @@ impl Sidecar {
     }
 }
 
+/// Waits until the first attempts to connect have ended: clients are not told that Redis is away because it is early.
+async fn settle(settings: &Settings, remote: Option<&dyn Remote>) {
+    let (Some(redis), Some(remote)) = (&settings.redis, remote) else { return };
+    let until = Instant::now() + redis.connect_timeout.min(LONGEST_SETTLE);
+    while !remote.is_settled() && Instant::now() < until {
+        sleep(SETTLE_PAUSE).await;
+    }
+}
+
 /// The cache that the settings describe, and the store behind it.
 fn assemble(settings: &Settings, clock: &SystemClock) -> (Backend, Option<Arc<dyn Remote>>) {
     let memory = &settings.memory;
     let Some(redis) = &settings.redis else {
-        return (Backend::memory(clock.clone(), memory.capacity), None);
+        return (Backend::memory(clock.clone(), memory.capacity, memory.time_to_live), None);
     };
     let tracking = redis.coherence == CoherenceMode::Tracking;
     let limits = Limits { tracking, max_stale: redis.max_stale, time_to_live: memory.time_to_live };

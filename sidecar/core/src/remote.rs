@@ -11,7 +11,8 @@ use thiserror::Error;
 use crate::reply::Reply;
 
 /// An answer under way. The operation is sent by the call that returns this, not by its first poll, so calls made
-/// one after the other reach an ordered connection in that order. Ends within the deadline of the store. Dropping it
+/// one after the other reach an ordered connection in that order; a read for which there is no room at once may be sent
+/// by a later poll. Ends within the deadline of the store. Dropping it
 /// leaves the outcome unknown.
 pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, RemoteError>> + Send>>;
 
@@ -148,6 +149,9 @@ pub trait Remote: Send + Sync + 'static {
     /// Deletes every key under the prefix that lay there at the call, and answers how many. Costs a walk over all
     /// keys of the store.
     fn clear(&self) -> Pending<u64>;
+
+    /// Whether every connection has been tried once: what [`Remote::health`] says before is only that it is early.
+    fn is_settled(&self) -> bool;
 
     /// Whether changing something would be attempted now.
     ///

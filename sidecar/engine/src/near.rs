@@ -25,6 +25,7 @@ use synapse_core::reply::Reply;
 use self::batch::{Answer, Batch, Part, Writes, get_reply, many_reply, no_answer};
 use self::copies::Copies;
 use self::plan::{Kind, Planned};
+use crate::store::{MAX_REPLY_BYTES, REPLY_TOO_LARGE};
 
 /// The near cache.
 pub struct Near<M, C> {
@@ -63,23 +64,16 @@ pub struct Request {
 pub enum Item {
     /// One command.
     Run(Request),
-    /// All that was queued between MULTI and EXEC.
-    Exec(Vec<Queued>),
-}
-
-/// One command of a transaction.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Queued {
-    /// For the store.
-    Run(Request),
-    /// Answered already, by the session itself.
-    Local(Reply),
+    /// What was queued between MULTI and EXEC for the store.
+    Exec(Vec<Request>),
 }
 
 /// What the near cache keeps for one session.
 #[derive(Default)]
 pub struct NearSession {
     watching: Option<Box<dyn Watching>>,
+    /// Keys were watched on a connection that broke: whether they changed is unknown, so EXEC must refuse.
+    lost: bool,
 }
 
 /// Figures since the start.
@@ -113,7 +107,7 @@ impl Item {
 impl NearSession {
     /// Whether keys are watched: then a copy in memory may be older than the watch and must not be served.
     pub fn is_watching(&self) -> bool {
-        self.watching.is_some()
+        self.watching.is_some() || self.lost
     }
 }
 
@@ -133,17 +127,17 @@ impl<M: Memory, C: Clock> Near<M, C> {
     }
 
     /// Visits what memory holds of `keys` up to the first that it does not hold, and answers how many those were: the
-    /// rest is asked of [`Near::execute`]. Not for a session that watches.
+    /// rest is asked of [`Near::execute`]. A visit that answers false was one too many, and the last. Not for a
+    /// session that watches.
     pub fn read_front<K: AsRef<[u8]>>(
         &self,
         keys: &[K],
         now: Now,
-        mut visit: impl FnMut(Found<'_>),
+        mut visit: impl FnMut(Found<'_>) -> bool,
     ) -> usize {
         let mut hits = 0;
         self.copies.get(keys, now, |position, found| {
-            if let (true, Some(found)) = (position == hits, found) {
-                visit(found);
+            if position == hits && found.is_some_and(&mut visit) {
                 hits += 1;
             }
         });
@@ -178,12 +172,15 @@ impl<M: Memory, C: Clock> Near<M, C> {
                 Reply::OK
             }),
         };
-        watched.unwrap_or_else(|error| self.failed(&error))
+        watched.unwrap_or_else(|error| {
+            session.lost |= session.watching.take().is_some();
+            self.failed(&error)
+        })
     }
 
     /// Forgets what is watched: UNWATCH, DISCARD, RESET.
     pub fn unwatch(&self, session: &mut NearSession) -> Reply {
-        session.watching = None;
+        *session = NearSession::default();
         Reply::OK
     }
 
@@ -220,7 +217,9 @@ impl<M: Memory, C: Clock> Near<M, C> {
     async fn execute_run(&self, session: &mut NearSession, items: Vec<Item>, replies: &mut Vec<Reply>) {
         let only_reads = |item: &Item| matches!(item, Item::Run(request) if !request.writes);
         if items.is_empty() {
-        } else if session.is_watching() {
+        } else if session.lost {
+            self.after_a_loss(session, items, replies).await;
+        } else if session.watching.is_some() {
             self.on_the_lease(session, items, replies).await;
         } else if items.iter().all(only_reads) {
             self.reads(items, replies).await;
@@ -233,9 +232,10 @@ impl<M: Memory, C: Clock> Near<M, C> {
     /// things than values.
     async fn reads(&self, items: Vec<Item>, replies: &mut Vec<Reply>) {
         let requests: Vec<Request> = items.into_iter().filter_map(Item::into_request).collect();
-        let keys: Vec<Bytes> =
-            requests.iter().filter(|r| Kind::of(r).is_get()).flat_map(plan::keys).collect();
-        let (mut found, missing) = self.look_up(keys);
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for request in requests.iter().filter(|request| Kind::of(request).is_get()) {
+            self.look_up(request, &mut found, &mut missing);
+        }
         let ticket = self.copies.reading();
         let fetching = (!missing.is_empty()).then(|| {
             self.misses.fetch_add(missing.len() as u64, Ordering::Relaxed);
@@ -276,17 +276,26 @@ impl<M: Memory, C: Clock> Near<M, C> {
         }
     }
 
-    /// What memory holds of `keys`, and which of them are missing, with their positions.
-    fn look_up(&self, keys: Vec<Bytes>) -> (Vec<Option<Fetched>>, Vec<(usize, Bytes)>) {
-        let mut found = vec![None; keys.len()];
-        self.copies.get(&keys, self.copies.now(), |position, copy| {
-            found[position] = copy.map(|copy| Fetched::Value(Bytes::copy_from_slice(copy.value), None));
+    /// Adds what memory holds of the keys of `request`, and which of them are missing, with their positions.
+    fn look_up(
+        &self,
+        request: &Request,
+        found: &mut Vec<Option<Fetched>>,
+        missing: &mut Vec<(usize, Bytes)>,
+    ) {
+        let keys: Vec<Bytes> = plan::keys(request).collect();
+        let (start, mut hits, mut bytes) = (found.len(), 0, 0);
+        self.copies.get(&keys, self.copies.now(), |_, copy| {
+            hits += usize::from(copy.is_some());
+            bytes += copy.map_or(0, |copy| copy.value.len());
+            found.push(copy.map(|copy| match bytes {
+                0..=MAX_REPLY_BYTES => Fetched::Value(Bytes::copy_from_slice(copy.value), None),
+                _ => Fetched::Refused(REPLY_TOO_LARGE),
+            }));
         });
-        let hits = found.iter().flatten().count();
         self.hits.fetch_add(hits as u64, Ordering::Relaxed);
-        let missing = keys.into_iter().enumerate().filter(|(position, _)| found[*position].is_none());
-        let missing = missing.collect();
-        (found, missing)
+        let keys = keys.into_iter().enumerate().map(|(at, key)| (start + at, key));
+        missing.extend(keys.filter(|(position, _)| found[*position].is_none()));
     }
 
     /// A batch that changes something: everything that memory cannot answer goes over the ordered connection.
@@ -330,16 +339,41 @@ impl<M: Memory, C: Clock> Near<M, C> {
             Some(watching) => watching.send(steps).await,
             None => Err(RemoteError::Broken),
         };
-        if ended {
+        if ended || outcomes.is_err() {
             session.watching = None;
+            session.lost = !ended;
         }
         self.finish(batch, outcomes, replies);
         // What follows the transaction is watched by nobody.
         Box::pin(self.execute_run(session, items.collect(), replies)).await;
     }
 
+    /// The session goes on without its watch, and the transaction that relied on it is not executed.
+    async fn after_a_loss(&self, session: &mut NearSession, items: Vec<Item>, replies: &mut Vec<Reply>) {
+        let mut items = items.into_iter();
+        let mut before = Vec::new();
+        let exec = items.by_ref().find_map(|item| match item {
+            Item::Exec(_) => Some(Reply::NilArray),
+            run => {
+                before.push(run);
+                None
+            }
+        });
+        session.lost = false;
+        Box::pin(self.execute_run(session, before, replies)).await;
+        match exec {
+            Some(refused) => {
+                session.watching = None;
+                replies.push(refused);
+            }
+            None => session.lost = true,
+        }
+        Box::pin(self.execute_run(session, items.collect(), replies)).await;
+    }
+
     fn plan_get(&self, request: &Request, batch: &mut Batch<M, C>) {
-        let (found, missing) = self.look_up(plan::keys(request).collect());
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        self.look_up(request, &mut found, &mut missing);
         self.misses.fetch_add(missing.len() as u64, Ordering::Relaxed);
         let ticket = self.copies.reading();
         batch.steps.extend(missing.iter().map(|(_, key)| Step::Fetch(key.clone())));
@@ -362,22 +396,19 @@ impl<M: Memory, C: Clock> Near<M, C> {
         batch.answers.push(Answer::Run { planned, writes });
     }
 
-    fn plan_exec(&self, queued: Vec<Queued>, batch: &mut Batch<M, C>, own: bool) {
+    fn plan_exec(&self, queued: Vec<Request>, batch: &mut Batch<M, C>, own: bool) {
         let mut orders = Vec::new();
         let parts: Vec<Part<M, C>> = queued
             .into_iter()
-            .map(|queued| match queued {
-                Queued::Local(reply) => Part::Local(reply),
-                Queued::Run(request) => {
-                    if let Some(refusal) = plan::refusal_in_a_transaction(&request) {
-                        return Part::Local(refusal);
-                    }
-                    let mut planned = Planned::new(request, self.rules.time_to_live);
-                    let writes = self.begin(&planned, own);
-                    let count = planned.orders.len();
-                    orders.append(&mut planned.orders);
-                    Part::Run { planned, writes, count }
+            .map(|request| {
+                if let Some(refusal) = plan::refusal_in_a_transaction(&request) {
+                    return Part::Known(refusal);
                 }
+                let mut planned = Planned::new(request, self.rules.time_to_live);
+                let writes = self.begin(&planned, own);
+                let count = planned.orders.len();
+                orders.append(&mut planned.orders);
+                Part::Run { planned, writes, count }
             })
             .collect();
         let sent = !orders.is_empty() || !own;

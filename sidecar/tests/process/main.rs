@@ -7,5 +7,6 @@ mod redis_server;
 mod sidecar;
 
 mod configuration;
+mod limits;
 mod redis;
 mod traces;

@@ -1,5 +1,7 @@
 //! One sidecar process of a test's own.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -101,12 +103,28 @@ impl Sidecar {
         targets.filter(|target| known.iter().any(|socket| target.as_os_str() == socket.as_str())).count()
     }
 
+    /// Bytes of memory that the process has.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
+        status.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    }
+
     /// Threads and open files of the process.
     pub(crate) fn footprint(&self) -> (usize, usize) {
         let count =
             |what: &str| std::fs::read_dir(format!("/proc/{}/{what}", self.child.id())).unwrap().count();
         (count("task"), count("fd"))
     }
+}
+
+/// The answer to a GET over TCP.
+pub(crate) fn http(port: u16, path: &str) -> String {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer
 }
 
 impl Drop for Sidecar {

@@ -93,12 +93,12 @@ impl RedisRemote {
 impl Remote for RedisRemote {
     fn fetch(&self, keys: Vec<Bytes>) -> Pending<Vec<Fetched>> {
         let (packed, count) = (Packed::fetches(&keys, &self.prefix), keys.len());
-        let replies = self.read_link().send(packed);
+        let replies = self.read_link().send_in_turn(packed);
         Box::pin(async move { Ok(wire::fetched(replies.await?, count)) })
     }
 
     fn look(&self, orders: Vec<Order>) -> Pending<Vec<Reply>> {
-        let replies = self.read_link().send(Packed::orders(&orders, &self.prefix));
+        let replies = self.read_link().send_in_turn(Packed::orders(&orders, &self.prefix));
         Box::pin(async move { Ok(replies.await?.into_iter().map(wire::reply).collect()) })
     }
 
@@ -123,6 +123,10 @@ impl Remote for RedisRemote {
 
     fn clear(&self) -> Pending<u64> {
         scan::clear(self.read_link().handle(), self.prefix.clone())
+    }
+
+    fn is_settled(&self) -> bool {
+        self.ordered.is_settled() && self.reads.iter().all(Link::is_settled)
     }
 
     fn health(&self) -> Result<(), String> {

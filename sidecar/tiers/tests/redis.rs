@@ -289,6 +289,41 @@ async fn too_many_operations_are_refused_at_once() {
     assert_eq!(busy, 2, "128 MiB may be under way");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn many_reads_at_a_time_wait_for_room_instead_of_being_refused() {
+    let server = RedisServer::start(&[]);
+    let (remote, _) = open(options(&server.url())).await;
+    let pending: Vec<_> = (0..5000).map(|_| remote.fetch(vec![key("a")])).collect();
+    for answer in pending.into_iter().map(tokio::spawn).collect::<Vec<_>>() {
+        assert_eq!(answer.await.unwrap(), Ok(vec![Fetched::Missing]));
+    }
+}
+
+/// Thirty sidecars lose their server: how often they try, and when.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_back_meets_no_storm() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let sink: Arc<dyn FeedSink> = Arc::new(Recorder::default());
+    let began = Instant::now();
+    let remotes: Vec<_> = (0..30).map(|_| RedisRemote::start(options(&url), Arc::clone(&sink))).collect();
+    let mut attempts = Vec::new();
+    while let Ok(Ok(_)) =
+        tokio::time::timeout_at((began + Duration::from_secs(6)).into(), listener.accept()).await
+    {
+        attempts.push(began.elapsed().as_millis());
+    }
+    drop(remotes);
+    let links = 30 * 3;
+    assert!(attempts.len() <= links * 10, "{} attempts in 6 s", attempts.len());
+    // Later than 3 s the pauses lie between 1 and 2 s: no tenth of a second sees more than a few of the links.
+    let late = attempts.iter().filter(|at| **at > 3_000);
+    let mut tenths = std::collections::BTreeMap::<_, usize>::new();
+    late.for_each(|at| *tenths.entry(at / 100).or_default() += 1);
+    let most = tenths.values().copied().max().unwrap_or(0);
+    assert!((1..=links / 3).contains(&most), "{most} of {links} links in one tenth of a second: {tenths:?}");
+}
+
 /// A server that says it is older than it is: what Redis answers, with the major version lowered.
 async fn old_server(redis: u16) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use synapse_core::clock::Now;
 use synapse_core::key::Key;
 use synapse_core::memory::Memory;
+use synapse_core::reply::Reply;
 
 use super::Store;
 
@@ -13,7 +14,16 @@ use super::Store;
 #[derive(Debug, Default)]
 pub struct Watch {
     keys: HashMap<Key, Seen>,
+    bytes: usize,
 }
+
+/// What one session may watch, keys and bookkeeping, in bytes (16 MiB).
+const MAX_WATCHED_BYTES: usize = 16 << 20;
+
+/// What a watched key costs beside its bytes: its place in two tables.
+const WATCHED_KEY_BYTES: usize = 256;
+
+const TOO_MANY: Reply = Reply::error("ERR watched keys exceed 16 MiB");
 
 #[derive(Debug, Clone, Copy)]
 struct Seen {
@@ -57,11 +67,15 @@ impl Watched {
 }
 
 impl<M: Memory> Store<M> {
-    /// Watches `keys` for a session, beside those it watches already.
-    pub fn watch(&mut self, watch: &mut Watch, keys: &[Bytes], now: Now) {
+    /// Watches `keys` for a session, beside those it watches already, as far as there is room.
+    pub fn watch(&mut self, watch: &mut Watch, keys: &[Bytes], now: Now) -> Reply {
         for key in keys {
             if watch.keys.contains_key(&key[..]) {
                 continue;
+            }
+            watch.bytes += key.len() + WATCHED_KEY_BYTES;
+            if watch.bytes > MAX_WATCHED_BYTES {
+                return TOO_MANY;
             }
             let key = Key::copy_from(key);
             let existed = self.deadline(key.as_bytes(), now).is_some();
@@ -69,6 +83,7 @@ impl<M: Memory> Store<M> {
             state.watchers += 1;
             watch.keys.insert(key, Seen { changes: state.changes, existed });
         }
+        Reply::OK
     }
 
     /// Whether a watched key changed, expired or was evicted since.
@@ -81,6 +96,7 @@ impl<M: Memory> Store<M> {
 
     /// Ends all watching of a session.
     pub fn unwatch(&mut self, watch: &mut Watch) {
+        watch.bytes = 0;
         for (key, _) in watch.keys.drain() {
             if let Some(state) = self.watched.keys.get_mut(&key) {
                 state.watchers -= 1;

@@ -58,8 +58,10 @@ pub enum HttpError {
     /// The head is longer than [`MAX_HTTP_HEAD_BYTES`] or has more than [`MAX_HTTP_HEADERS`] headers.
     #[error("request head exceeds {MAX_HTTP_HEAD_BYTES} bytes or {MAX_HTTP_HEADERS} headers")]
     HeadTooLarge,
-    /// The body is longer than [`MAX_HTTP_BODY_BYTES`].
-    #[error("request body exceeds {MAX_HTTP_BODY_BYTES} bytes")]
+    /// The body is longer than [`MAX_HTTP_BODY_BYTES`], or than what is wanted at this door.
+    #[error(
+        "request body is too large: at most {MAX_HTTP_BODY_BYTES} bytes, and none where nothing is stored"
+    )]
     BodyTooLarge,
     /// A transfer coding; bodies need a `Content-Length` here.
     #[error("transfer codings are not supported, send Content-Length")]

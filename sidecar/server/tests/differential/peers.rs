@@ -36,7 +36,7 @@ impl Peers {
             .expect("redis-server starts");
         let runtime = Runtime::new().expect("a runtime");
         let (signal, drain) = drain::channel();
-        let backend = Arc::new(Backend::memory(SystemClock::start(), 256 << 20));
+        let backend = Arc::new(Backend::memory(SystemClock::start(), 256 << 20, None));
         let limits = Limits { connections: 100, grace: Duration::from_secs(1) };
         let listener = {
             let _inside = runtime.enter();

@@ -66,15 +66,20 @@ impl Dialer {
             .unwrap_or_else(|_| Err(format!("no connection within {}ms", limit.as_millis())))
     }
 
+    /// When an operation that begins now must have ended.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.command_timeout
+    }
+
     /// Sends at once and returns the answers under way. `permit` is held until they are there or given up.
     pub(crate) fn send(
         &self,
         mut connection: MultiplexedConnection,
         packed: Packed,
         permit: Option<OwnedSemaphorePermit>,
+        until: Instant,
     ) -> Pending<Vec<Value>> {
         let after = self.command_timeout;
-        let until = Instant::now() + after;
         let mut answers =
             launch(async move { connection.send_packed_commands(&packed.pipeline, 0, packed.answers).await });
         Box::pin(async move {
@@ -90,9 +95,25 @@ impl Dialer {
 
 /// Takes room for an operation among those under way. One that is larger than all of it needs all of it.
 pub(crate) fn permit(room: &Arc<Semaphore>, packed: &Packed) -> Result<OwnedSemaphorePermit, RemoteError> {
+    Arc::clone(room).try_acquire_many_owned(size_kib(packed)).map_err(|_| RemoteError::Busy)
+}
+
+/// As [`permit`], for an operation that may wait until half of its time is over.
+pub(crate) async fn permit_in_turn(
+    room: Arc<Semaphore>,
+    packed: &Packed,
+    until: Instant,
+) -> Result<OwnedSemaphorePermit, RemoteError> {
+    let half = until.saturating_duration_since(Instant::now()) / 2;
+    match timeout(half, room.acquire_many_owned(size_kib(packed))).await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(RemoteError::Busy),
+    }
+}
+
+fn size_kib(packed: &Packed) -> u32 {
     let size = u32::try_from(packed.bytes >> 10).unwrap_or(ROOM_KIB);
-    let size = size.saturating_add(LEAST_KIB).min(ROOM_KIB);
-    Arc::clone(room).try_acquire_many_owned(size).map_err(|_| RemoteError::Busy)
+    size.saturating_add(LEAST_KIB).min(ROOM_KIB)
 }
 
 type Answers = Pin<Box<dyn Future<Output = RedisResult<Vec<Value>>> + Send>>;

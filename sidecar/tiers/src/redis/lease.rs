@@ -78,7 +78,12 @@ impl Shared {
     /// A clean connection: an idle one that still answers, or a new one.
     async fn connection(&self) -> Result<MultiplexedConnection, RemoteError> {
         while let Some(idle) = self.take_idle() {
-            if self.dialer.send(idle.clone(), Packed::raw(&[b"PING"]), None).await.is_ok() {
+            if self
+                .dialer
+                .send(idle.clone(), Packed::raw(&[b"PING"]), None, self.dialer.deadline())
+                .await
+                .is_ok()
+            {
                 return Ok(idle);
             }
         }
@@ -96,13 +101,15 @@ impl Watching for Lease {
     fn watch(&mut self, keys: Vec<Bytes>) -> Pending<Reply> {
         self.watching.store(true, Ordering::SeqCst);
         let packed = Packed::keys(b"WATCH", &keys, &self.shared.prefix);
-        let answers = self.shared.dialer.send(self.connection.clone(), packed, None);
+        let answers =
+            self.shared.dialer.send(self.connection.clone(), packed, None, self.shared.dialer.deadline());
         Box::pin(async move { answers.await?.pop().map(wire::reply).ok_or(RemoteError::Broken) })
     }
 
     fn send(&mut self, steps: Vec<Step>) -> Pending<Vec<Outcome>> {
         let packed = Packed::steps(&steps, &self.shared.prefix);
-        let answers = self.shared.dialer.send(self.connection.clone(), packed, None);
+        let answers =
+            self.shared.dialer.send(self.connection.clone(), packed, None, self.shared.dialer.deadline());
         let watching = Arc::clone(&self.watching);
         Box::pin(async move {
             let answers: Vec<Value> = answers.await?;

@@ -41,9 +41,13 @@ pub(crate) struct Handle {
 }
 
 enum State {
+    /// The first attempt has not ended.
+    Starting,
     Up(MultiplexedConnection),
     Down(String),
 }
+
+const STARTING: &str = "not connected yet";
 
 /// Limits of the pause between two attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -57,7 +61,7 @@ const MISSED_BEATS: u32 = 2;
 
 impl Link {
     pub(crate) fn start(dialer: Arc<Dialer>, role: Role, options: &Options) -> Self {
-        let state = Arc::new(Mutex::new(State::Down("not connected yet".to_owned())));
+        let state = Arc::new(Mutex::new(State::Starting));
         let handle = Handle { dialer, state, room: Arc::new(Semaphore::new(ROOM_KIB as usize)) };
         let keeper = Keeper { handle: handle.clone(), role: Arc::new(role), beat: options.beat };
         Self { handle, keeper: tokio::spawn(keeper.run()) }
@@ -72,11 +76,21 @@ impl Link {
         self.handle.send(packed)
     }
 
+    pub(crate) fn send_in_turn(&self, packed: Packed) -> Pending<Vec<Value>> {
+        self.handle.send_in_turn(packed)
+    }
+
     pub(crate) fn health(&self) -> Result<(), String> {
         match &*self.handle.state() {
+            State::Starting => Err(STARTING.to_owned()),
             State::Up(_) => Ok(()),
             State::Down(reason) => Err(reason.clone()),
         }
+    }
+
+    /// Whether the first attempt to connect has ended.
+    pub(crate) fn is_settled(&self) -> bool {
+        !matches!(*self.handle.state(), State::Starting)
     }
 }
 
@@ -89,18 +103,38 @@ impl Drop for Link {
 // === impl Handle ===
 
 impl Handle {
-    /// Sends at once, if there is a connection.
+    /// Sends at once, if there is a connection with room.
     pub(crate) fn send(&self, packed: Packed) -> Pending<Vec<Value>> {
-        let connection = match &*self.state() {
-            State::Up(connection) => connection.clone(),
-            State::Down(reason) => {
-                let away = RemoteError::Away { reason: reason.clone() };
-                return Box::pin(std::future::ready(Err(away)));
+        let sent = self.connection().and_then(|connection| {
+            let permit = dial::permit(&self.room, &packed)?;
+            Ok((connection, permit))
+        });
+        match sent {
+            Ok((connection, permit)) => {
+                self.dialer.send(connection, packed, Some(permit), self.dialer.deadline())
             }
-        };
-        match dial::permit(&self.room, &packed) {
-            Ok(permit) => self.dialer.send(connection, packed, Some(permit)),
-            Err(busy) => Box::pin(std::future::ready(Err(busy))),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    /// Sends when there is room: for what is not ordered against anything else.
+    pub(crate) fn send_in_turn(&self, packed: Packed) -> Pending<Vec<Value>> {
+        let (handle, until) = (self.clone(), self.dialer.deadline());
+        match (self.connection(), dial::permit(&self.room, &packed)) {
+            (Err(error), _) => Box::pin(std::future::ready(Err(error))),
+            (Ok(connection), Ok(permit)) => self.dialer.send(connection, packed, Some(permit), until),
+            (Ok(connection), Err(_)) => Box::pin(async move {
+                let permit = dial::permit_in_turn(Arc::clone(&handle.room), &packed, until).await?;
+                handle.dialer.send(connection, packed, Some(permit), until).await
+            }),
+        }
+    }
+
+    fn connection(&self) -> Result<MultiplexedConnection, RemoteError> {
+        match &*self.state() {
+            State::Starting => Err(RemoteError::Away { reason: STARTING.to_owned() }),
+            State::Up(connection) => Ok(connection.clone()),
+            State::Down(reason) => Err(RemoteError::Away { reason: reason.clone() }),
         }
     }
 
@@ -216,7 +250,7 @@ impl Keeper {
     /// Says a loss once, not at every attempt.
     fn note_failure(&self, reason: &str) {
         let news = match &*self.handle.state() {
-            State::Up(_) => true,
+            State::Starting | State::Up(_) => true,
             State::Down(known) => known != reason,
         };
         if news && matches!(*self.role, Role::Ordered { .. }) {
