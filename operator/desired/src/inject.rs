@@ -1,5 +1,6 @@
 //! What is added to a pod that asks for a cache: one pure function from a pod to a patch that only adds.
 
+mod bounds;
 mod containers;
 mod findings;
 mod overrides;
@@ -20,6 +21,7 @@ use serde_json::Value;
 use synapse_api::cache::SynapseCacheSpec;
 use synapse_api::reasons::{Problem, SkipReason};
 
+pub use bounds::Bounds;
 pub use findings::{Finding, Noted};
 pub use status::{InjectedStatus, injected_status};
 
@@ -41,6 +43,8 @@ pub struct World<'a> {
     pub namespace_label: Option<&'a str>,
     /// The caches of the namespace.
     pub caches: Option<&'a BTreeMap<String, SynapseCacheSpec>>,
+    /// What the namespace allows a container.
+    pub bounds: Option<&'a Bounds>,
     /// What the operator was installed with.
     pub installed: &'a Installed,
 }
@@ -114,7 +118,7 @@ fn attempt(pod: &Value, world: &World<'_>) -> Result<Injected, SkipReason> {
             &overrides,
             &volumes,
             service.as_deref(),
-            world.installed,
+            world,
             &mut findings,
         );
         let own_volumes = volumes.definitions(cache, spec);

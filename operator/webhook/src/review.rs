@@ -87,6 +87,7 @@ impl Admission {
             namespace: request.namespace,
             namespace_label: known.namespace_labels.get(request.namespace).map(String::as_str),
             caches: known.caches.get(request.namespace),
+            bounds: known.bounds.get(request.namespace),
             installed: &self.installed,
         };
         let outcome = inject(request.pod, &world);

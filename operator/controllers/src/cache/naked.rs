@@ -181,6 +181,7 @@ impl Judge {
             namespace: &namespace,
             namespace_label: label.as_deref(),
             caches: None,
+            bounds: None,
             installed: &self.installed,
         };
         match inject(&pod, &world) {

@@ -10,6 +10,7 @@ use synapse_config::quantity::parse_bytes;
 use synapse_config::resolved::{DEFAULT_CAPACITY, resolve};
 use synapse_config::written::{Config, Memory};
 
+use super::bounds::Bounds;
 use super::findings::Findings;
 use super::overrides::{Overrides, is_cpu, is_memory};
 use super::pod::Pod;
@@ -22,6 +23,8 @@ const CPU_LIMIT: &str = "500m";
 /// The most that a limit is of its request where only one of the two is said: a LimitRange may bound the ratio,
 /// and refuses the pod when the sidecar exceeds it.
 const RATIO: u128 = 10;
+/// The resource of logs and files.
+const STORAGE: &str = "ephemeral-storage";
 /// Ephemeral storage is only spoken of where the pod's own containers do, since a quota may demand it.
 const STORAGE_REQUEST: &str = "16Mi";
 /// Room for the logs that a kubelet keeps of a container.
@@ -32,6 +35,7 @@ pub(super) fn resources(
     pod: &Pod<'_>,
     spec: Option<&SynapseCacheSpec>,
     overrides: &Overrides<'_>,
+    bounds: Option<&Bounds>,
     findings: &mut Findings,
 ) -> Value {
     let guaranteed = is_guaranteed(pod);
@@ -64,12 +68,25 @@ pub(super) fn resources(
     let cpu = Said { request: cpu_request, limit: cpu_limit }.completed(CPU_REQUEST, CPU_LIMIT, in_cpu);
     let cpu = Said::by(overrides.cpu_request, overrides.cpu_limit)
         .completed(&cpu.request, &cpu.limit, in_cpu)
-        .settled(guaranteed, (names::CPU_REQUEST, overrides.cpu_request), findings);
+        .settled(guaranteed, (names::CPU_REQUEST, overrides.cpu_request), findings)
+        .fitted("cpu", bounds, in_cpu);
     let in_memory = |millis: u128| mebibytes(millis / 1000);
     let memory = Said { request: memory_request, limit: memory_limit }.completed(&needed, &needed, in_memory);
     let memory = Said::by(overrides.memory_request, overrides.memory_limit)
         .completed(&memory.request, &memory.limit, in_memory)
-        .settled(guaranteed, (names::MEMORY_REQUEST, overrides.memory_request), findings);
+        .settled(guaranteed, (names::MEMORY_REQUEST, overrides.memory_request), findings)
+        .fitted("memory", bounds, in_bytes);
+    for (key, said, holds) in [
+        (names::CPU_LIMIT, overrides.cpu_limit, &cpu.limit),
+        (names::MEMORY_LIMIT, overrides.memory_limit, &memory.limit),
+    ] {
+        if let Some(said) = said.filter(|said| millis(said) != millis(holds)) {
+            findings.add(
+                Problem::InvalidOverride,
+                format!("{key}: {said} is not what the namespace's LimitRange allows: {holds} holds"),
+            );
+        }
+    }
     let (needed, limit) = (millis(&needed).unwrap_or_default(), millis(&memory.limit).unwrap_or_default());
     if limit < needed && !has_budget(pod, "limits", "memory") {
         findings.add(
@@ -92,12 +109,14 @@ pub(super) fn resources(
         requests.insert(resource.to_owned(), if budgeted { "0".into() } else { amounts.request.into() });
         limits.insert(resource.to_owned(), amounts.limit.into());
     }
+    let storage = Both { request: STORAGE_REQUEST.to_owned(), limit: STORAGE_LIMIT.to_owned() };
+    let storage = storage.fitted(STORAGE, bounds, in_bytes);
     for (kind, amounts, amount) in
-        [("requests", &mut requests, STORAGE_REQUEST), ("limits", &mut limits, STORAGE_LIMIT)]
+        [("requests", &mut requests, storage.request), ("limits", &mut limits, storage.limit)]
     {
-        let pointer = format!("/resources/{kind}/ephemeral-storage");
+        let pointer = format!("/resources/{kind}/{STORAGE}");
         if pod.containers().iter().any(|container| container.pointer(&pointer).is_some()) {
-            amounts.insert("ephemeral-storage".to_owned(), amount.into());
+            amounts.insert(STORAGE.to_owned(), amount.into());
         }
     }
     json!({"requests": requests, "limits": limits})
@@ -186,6 +205,20 @@ impl Both {
         }
         Self { request: limit.clone(), limit }
     }
+
+    /// The nearest amounts that the namespace allows; what it allows already stays as it is written.
+    fn fitted(self, resource: &str, bounds: Option<&Bounds>, write: impl Fn(u128) -> String) -> Self {
+        let (Some(bounds), Some(request), Some(limit)) = (bounds, millis(&self.request), millis(&self.limit))
+        else {
+            return self;
+        };
+        let fitted = bounds.fit(resource, request, limit);
+        let written = |text: String, was: u128, is: u128| if was == is { text } else { write(is) };
+        Self {
+            request: written(self.request, request, fitted.0),
+            limit: written(self.limit, limit, fitted.1),
+        }
+    }
 }
 
 /// Memory for a cache of `capacity`, in whole mebibytes.
@@ -196,6 +229,12 @@ fn needed_for(capacity: &str) -> String {
 /// Bytes of a capacity that was resolved before.
 fn bytes_of(capacity: &str) -> u64 {
     parse_bytes(capacity).unwrap_or(DEFAULT_CAPACITY)
+}
+
+/// Bytes as they are most readable; never more than `millis`, which may be the most that there is.
+fn in_bytes(millis: u128) -> String {
+    let bytes = millis / 1000;
+    if bytes.is_multiple_of(1 << 20) { mebibytes(bytes) } else { bytes.to_string() }
 }
 
 fn mebibytes(bytes: u128) -> String {

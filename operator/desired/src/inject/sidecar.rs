@@ -12,7 +12,7 @@ use super::overrides::Overrides;
 use super::pod::Pod;
 use super::resources::resources;
 use super::volumes::Volumes;
-use super::{Installed, SIDECAR, containers};
+use super::{SIDECAR, World, containers};
 
 /// The user of the sidecar's image; named, since a pod may say another user for all its containers.
 const USER: i32 = 65532;
@@ -30,17 +30,19 @@ pub(super) fn container(
     overrides: &Overrides<'_>,
     volumes: &Volumes,
     service: Option<&str>,
-    installed: &Installed,
+    world: &World<'_>,
     findings: &mut Findings,
 ) -> Value {
     let own = spec.and_then(|spec| spec.sidecar.as_ref());
-    let image =
-        overrides.image.or_else(|| own.and_then(|own| own.image.as_deref())).unwrap_or(&installed.image);
+    let image = overrides
+        .image
+        .or_else(|| own.and_then(|own| own.image.as_deref()))
+        .unwrap_or(&world.installed.image);
     let mut container = Map::new();
     let mut set = |key: &str, value: Value| container.insert(key.to_owned(), value);
     set("name", SIDECAR.into());
     set("image", image.into());
-    if let Some(policy) = &installed.pull_policy {
+    if let Some(policy) = &world.installed.pull_policy {
         set("imagePullPolicy", policy.as_str().into());
     }
     set("restartPolicy", "Always".into());
@@ -49,7 +51,7 @@ pub(super) fn container(
     if let Some(port) = own.and_then(|own| own.port).and_then(|port| admin_port(pod, port, findings)) {
         set("ports", json!([{"name": ADMIN_PORT, "containerPort": port, "protocol": "TCP"}]));
     }
-    set("resources", resources(pod, spec, overrides, findings));
+    set("resources", resources(pod, spec, overrides, world.bounds, findings));
     // exec: no port of ours can collide with one of the app's. Ready means that the socket answers.
     set("startupProbe", probe("ready", 1, 1, 120));
     set("readinessProbe", probe("ready", 5, 2, 2));
