@@ -23,7 +23,7 @@ use synapse_tiers::redis::endpoint::{Endpoint, Location};
 use synapse_tiers::redis::{BEAT, Options, RedisRemote};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use crate::allowance;
@@ -39,6 +39,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The longest that the first attempts to connect to Redis are waited for, and how often they are looked at.
 const LONGEST_SETTLE: Duration = Duration::from_secs(3);
 const SETTLE_PAUSE: Duration = Duration::from_millis(2);
+
+/// The longest that the instance key is worth waiting for at the end.
+const LONGEST_LEAVE: Duration = Duration::from_secs(1);
 
 /// Clients at a time.
 const CONNECTIONS: usize = 10_000;
@@ -66,7 +69,7 @@ fn raise_file_limit() -> u64 {
 async fn serve(args: Args, files: u64) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let grace = args.grace;
-    let (mut sidecar, mut source) = Sidecar::start(args)?;
+    let (mut sidecar, source) = Sidecar::start(args)?;
     settle(&sidecar.settings, sidecar.remote.as_deref()).await;
     let socket = Path::new(&sidecar.settings.socket);
     let connections =
@@ -89,20 +92,17 @@ async fn serve(args: Args, files: u64) -> anyhow::Result<()> {
     if let Some(admin) = admin {
         doors.spawn(admin.run(draining));
     }
-    let mut look = interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            ended = &mut serving => return ended.context("the listener ended"),
-            Some(ended) = doors.join_next() => error!(?ended, "the admin door ended"),
-            _ = look.tick() => source = sidecar.look(source).await?,
-            () = sleep_until(sidecar.next_show) => sidecar.show().await,
-        }
+    // Cut off wherever it is when the end is asked for: it may be waiting for a Redis that does not answer.
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        ended = &mut serving => return ended.context("the listener ended"),
+        ended = sidecar.keep(source, &mut doors) => ended?,
     }
     stop.drain();
-    sidecar.leave().await;
+    if timeout(LONGEST_LEAVE, sidecar.leave()).await.is_err() {
+        warn!("Redis did not take back the instance key, which ends by itself");
+    }
     serving.await.context("the listener ended badly")?;
     if let Some(export) = sidecar.export {
         export.close().await;
@@ -151,6 +151,19 @@ impl Sidecar {
         let backend = Arc::new(backend);
         let (instance, next_show) = (Instance::new(), Instant::now());
         Ok((Self { settings, backend, remote, clock, instance, next_show, logs, export }, source))
+    }
+
+    /// Follows the configuration and shows that it lives, for as long as nothing fails.
+    async fn keep(&mut self, mut source: Source, doors: &mut JoinSet<()>) -> anyhow::Result<()> {
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some(ended) = doors.join_next() => error!(?ended, "the admin door ended"),
+                _ = look.tick() => source = self.look(source).await?,
+                () = sleep_until(self.next_show) => self.show().await,
+            }
+        }
     }
 
     /// Takes up what has changed in the configuration.
@@ -237,6 +250,7 @@ fn assemble(settings: &Settings, clock: &SystemClock) -> (Backend, Option<Arc<dy
         tracking,
         connect_timeout: redis.connect_timeout,
         command_timeout: redis.command_timeout,
+        room: memory.in_flight(),
         beat: BEAT,
     };
     let remote: Arc<dyn Remote> = Arc::new(RedisRemote::start(options, sink));

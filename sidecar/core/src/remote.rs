@@ -25,6 +25,14 @@ pub struct Order {
     pub keys: KeySpan,
 }
 
+impl Order {
+    /// Bytes that it takes to send it, about.
+    pub fn size(&self) -> usize {
+        const FRAMING: usize = 16;
+        self.args.iter().map(|arg| arg.len() + FRAMING).sum()
+    }
+}
+
 /// Every `step`-th argument of `range` is a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeySpan {
@@ -133,9 +141,9 @@ pub trait Remote: Send + Sync + 'static {
     /// Commands that change nothing, in one round trip. Not ordered against anything else.
     fn look(&self, orders: Vec<Order>) -> Pending<Vec<Reply>>;
 
-    /// Steps on the one ordered connection, which is also the one that announces changes by everyone else: sent in
-    /// the order of the calls, in one round trip, executed in that order.
-    fn send(&self, steps: Vec<Step>) -> Pending<Vec<Outcome>>;
+    /// A turn on the one ordered connection, for steps with about so many bytes of arguments: waits for the connection
+    /// while it is opened for the first time, and for room beside what is under way.
+    fn turn(&self, bytes: usize) -> Pending<Box<dyn Turn>>;
 
     /// A connection of its own on which `keys` are watched; bounded in number.
     fn watch(&self, keys: Vec<Bytes>) -> Pending<Box<dyn Watching>>;
@@ -164,6 +172,13 @@ pub trait Remote: Send + Sync + 'static {
 
     /// Takes back what [`Remote::keep_alive`] wrote.
     fn forget(&self, key: Bytes) -> Pending<Reply>;
+}
+
+/// Leave to send on the ordered connection, which is also the one that announces changes by everyone else. Its deadline
+/// began when the turn was asked for.
+pub trait Turn: Send {
+    /// Sends the steps in one round trip. They are sent in the order of these calls, and executed in that order.
+    fn send(self: Box<Self>, steps: Vec<Step>) -> Pending<Vec<Outcome>>;
 }
 
 /// A connection on which keys are watched. Dropping it forgets the watch.

@@ -12,7 +12,7 @@ use synapse_engine::moka_tier::MokaTier;
 use synapse_engine::near::copies::{Copies, Limits};
 use synapse_engine::near::{Item, Near, NearSession, Request, Rules};
 use synapse_tiers::redis::endpoint::{Endpoint, Location};
-use synapse_tiers::redis::{Options, RedisRemote};
+use synapse_tiers::redis::{Options, ROOM, RedisRemote};
 
 use crate::redis_server::eventually;
 
@@ -59,6 +59,7 @@ impl Cache {
             tracking: true,
             connect_timeout: Duration::from_secs(1),
             command_timeout: choice.command_timeout,
+            room: ROOM,
             beat: choice.beat,
         };
         let remote: Arc<dyn Remote> = Arc::new(RedisRemote::start(options, sink));
