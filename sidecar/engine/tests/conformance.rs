@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use synapse_core::clock::{Clock, Deadline, ManualClock};
 use synapse_core::memory::{Memory, Stored};
-use synapse_engine::moka_tier::{ENTRY_OVERHEAD_BYTES, MokaTier};
+use synapse_engine::moka_tier::{ENTRY_OVERHEAD_BYTES, MOST_SLACK_BYTES, MokaTier};
 
 const CAPACITY: u64 = 1 << 20;
 
@@ -96,7 +96,7 @@ fn large_values_do_not_pile_up_before_they_are_evicted() {
 fn an_entry_above_the_budget_is_refused_and_takes_the_old_value_with_it() {
     let (clock, mut tier) = (ManualClock::default(), MokaTier::new(CAPACITY));
     let _ = tier.set(b"a", b"old", Deadline::NEVER, clock.now());
-    let most = vec![0; CAPACITY as usize - ENTRY_OVERHEAD_BYTES - 1];
+    let most = vec![0; CAPACITY as usize - ENTRY_OVERHEAD_BYTES - MOST_SLACK_BYTES - 1];
     assert_eq!(tier.set(b"a", &most, Deadline::NEVER, clock.now()), Stored::Kept);
     assert_eq!(tier.set(b"a", &[&most[..], b"."].concat(), Deadline::NEVER, clock.now()), Stored::TooLarge);
     assert_eq!(value(&mut tier, "a", &clock), None);

@@ -8,5 +8,6 @@ mod sidecar;
 
 mod configuration;
 mod limits;
+mod memory;
 mod redis;
 mod traces;
