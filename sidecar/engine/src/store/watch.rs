@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use synapse_core::clock::Now;
-use synapse_core::key::Key;
 use synapse_core::memory::Memory;
 use synapse_core::reply::Reply;
 
@@ -13,7 +12,7 @@ use super::Store;
 /// What one session watches. Hand it back with [`Store::unwatch`] when the session ends.
 #[derive(Debug, Default)]
 pub struct Watch {
-    keys: HashMap<Key, Seen>,
+    keys: HashMap<Bytes, Seen>,
     bytes: usize,
 }
 
@@ -41,7 +40,7 @@ impl Watch {
 /// The watched keys of all sessions. Empty as long as nobody watches, and then a change costs one comparison.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
-    keys: HashMap<Key, State>,
+    keys: HashMap<Bytes, State>,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +60,7 @@ impl Watched {
 
     pub(super) fn changed_where(&mut self, mut alive: impl FnMut(&[u8]) -> bool) {
         for (key, state) in &mut self.keys {
-            state.changes += u64::from(alive(key.as_bytes()));
+            state.changes += u64::from(alive(key));
         }
     }
 }
@@ -77,8 +76,8 @@ impl<M: Memory> Store<M> {
             if watch.bytes > MAX_WATCHED_BYTES {
                 return TOO_MANY;
             }
-            let key = Key::copy_from(key);
-            let existed = self.deadline(key.as_bytes(), now).is_some();
+            let key = Bytes::copy_from_slice(key);
+            let existed = self.deadline(&key, now).is_some();
             let state = self.watched.keys.entry(key.clone()).or_default();
             state.watchers += 1;
             watch.keys.insert(key, Seen { changes: state.changes, existed });
@@ -90,7 +89,7 @@ impl<M: Memory> Store<M> {
     pub fn is_dirty(&mut self, watch: &Watch, now: Now) -> bool {
         watch.keys.iter().any(|(key, seen)| {
             let changes = self.watched.keys.get(key).map_or(0, |state| state.changes);
-            changes != seen.changes || seen.existed && self.deadline(key.as_bytes(), now).is_none()
+            changes != seen.changes || seen.existed && self.deadline(key, now).is_none()
         })
     }
 
