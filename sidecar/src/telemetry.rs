@@ -7,7 +7,7 @@ use opentelemetry_sdk::trace::SdkTracer;
 use synapse_config::written::{LogFormat, LogLevel};
 use synapse_server::trace::TARGET;
 use tracing::level_filters::LevelFilter;
-use tracing::{Subscriber, warn};
+use tracing::{Level, Metadata, Subscriber, warn};
 use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
@@ -50,7 +50,7 @@ fn subscriber(
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(stderr).boxed(),
         LogFormat::Text => fmt::layer().with_ansi(stderr().is_terminal()).with_writer(stderr).boxed(),
     };
-    let lines = lines.with_filter(filter.and(filter_fn(|metadata| metadata.is_event())));
+    let lines = lines.with_filter(filter.and(filter_fn(is_line)));
     let spans = tracer.map(|tracer| {
         let layer = tracing_opentelemetry::layer().with_tracer(tracer).with_location(false);
         layer.with_filter(filter_fn(|metadata| metadata.target() == TARGET)).boxed()
@@ -58,6 +58,12 @@ fn subscriber(
     // A list: an absent layer of its own would be taken for one that wants everything.
     let layers: Vec<_> = std::iter::once(lines.boxed()).chain(spans).collect();
     (tracing_subscriber::registry().with(layers), handle)
+}
+
+/// Whether a line is made of this: of events alone, and of those of libraries when they warn. What they say beside that
+/// may hold what nobody should read, such as the password in a URL.
+fn is_line(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event() && (metadata.target().starts_with("synapse") || *metadata.level() <= Level::WARN)
 }
 
 /// The shape of a line when nobody has said which.
@@ -79,7 +85,7 @@ fn filter(level: LogLevel) -> LevelFilter {
 mod tests {
     use opentelemetry::trace::TracerProvider as _;
     use opentelemetry_sdk::trace::SdkTracerProvider;
-    use tracing::{Level, span, subscriber};
+    use tracing::{span, subscriber};
 
     use super::*;
 

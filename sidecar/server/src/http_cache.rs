@@ -203,6 +203,8 @@ fn failed(reply: &Reply) -> Problem {
     let text = String::from_utf8_lossy(text).into_owned();
     let status = match text.split(' ').next() {
         Some("OOM") => 507,
+        Some("WRONGTYPE") => 409,
+        Some("NOPERM") => 403,
         _ if text.starts_with("ERR invalid expire time") || text.starts_with("ERR value is not") => 400,
         _ => 503,
     };

@@ -119,14 +119,17 @@ fn a_collector_that_cannot_be_meant_or_is_away_costs_nobody_the_cache() {
     let (endpoint, hasty) = ("OTEL_EXPORTER_OTLP_ENDPOINT", ("OTEL_BSP_SCHEDULE_DELAY", "10"));
     for variables in [
         [(endpoint, "http://127.0.0.1:1"), hasty],
-        [(endpoint, "not an address"), hasty],
+        [(endpoint, "http://u:hunter2@127.0.0.1:1"), hasty],
+        [(endpoint, "http://u:hunter2@not an address"), hasty],
+        [(endpoint, "u:hunter2@collector"), hasty],
         [(endpoint, "http://127.0.0.1:1"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
     ] {
-        let mut sidecar = Sidecar::start(&[], &variables);
+        let mut sidecar = Sidecar::start(&["--log-level", "trace"], &variables);
         ask(UnixStream::connect(sidecar.socket()).unwrap(), "/cache/k", TRACE);
         assert_eq!(sidecar.cli(&["SET", "k", "v"]), "OK");
         let (status, took) = sidecar.signal("-TERM");
         assert!(status.success() && took.as_secs() < 10, "{status} {took:?}");
         assert!(sidecar.log().contains("traces"), "{}", sidecar.log());
+        assert!(!sidecar.log().contains("hunter2"), "{}", sidecar.log());
     }
 }

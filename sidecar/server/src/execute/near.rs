@@ -52,8 +52,16 @@ struct Waiting {
 enum Slot {
     Known(Reply),
     Awaited(Op),
-    /// A transaction, which was counted when it was handed over. Its commands for Redis have been taken out.
-    Transaction(Vec<Option<client::Queued>>),
+    /// A transaction, which was counted when it was handed over.
+    Transaction(Vec<Part>),
+}
+
+/// One command of a transaction.
+enum Part {
+    /// That Redis executes.
+    Sent(Op),
+    /// That the session itself answers, when Redis has executed the others.
+    Local(client::Queued),
 }
 
 impl Default for Side {
@@ -98,17 +106,17 @@ pub(super) async fn execute<M: Memory, C: Clock>(
             }
             Step::Reply(reply) => waiting.know(client.version, reply, answers),
             Step::Exec(queued) => {
-                let (mut requests, mut locals, mut is_local) = (Vec::new(), Vec::new(), false);
+                let (mut requests, mut parts, mut is_local) = (Vec::new(), Vec::new(), false);
                 for queued in queued {
                     if queued.command.nature == Nature::Connection {
                         is_local = true;
-                        locals.push(Some(queued));
+                        parts.push(Part::Local(queued));
                     } else {
+                        parts.push(Part::Sent(queued.command.op));
                         requests.push(request(queued.command, queued.args));
-                        locals.push(None);
                     }
                 }
-                waiting.transact(client.version, requests, locals);
+                waiting.transact(client.version, requests, parts);
                 if is_local {
                     // They take effect when Redis has executed the rest, and what follows depends on them.
                     waiting.finish(near, client, side, answers).await;
@@ -144,10 +152,10 @@ impl Waiting {
         self.slots.push((version, Slot::Awaited(op)));
     }
 
-    fn transact(&mut self, version: Version, requests: Vec<Request>, locals: Vec<Option<client::Queued>>) {
+    fn transact(&mut self, version: Version, requests: Vec<Request>, parts: Vec<Part>) {
         self.keys += requests.iter().map(weight).sum::<usize>();
         self.items.push(Item::Exec(requests));
-        self.slots.push((version, Slot::Transaction(locals)));
+        self.slots.push((version, Slot::Transaction(parts)));
     }
 
     /// An answer that is known at once waits only for those before it.
@@ -185,8 +193,8 @@ impl Waiting {
                     client.count(op, &reply);
                     answers.reply(version, &reply);
                 }
-                Slot::Transaction(locals) => match awaited() {
-                    Reply::Array(parts) => transaction(client, parts, locals, near, answers),
+                Slot::Transaction(parts) => match awaited() {
+                    Reply::Array(executed) => transaction(client, version, executed, parts, near, answers),
                     refused => answers.reply(version, &refused),
                 },
             }
@@ -205,24 +213,33 @@ impl Side {
     }
 }
 
-/// The answers of a transaction that was executed, those of the session itself among them.
+/// The answers of a transaction that was executed, those of the session itself among them, from the protocol version on
+/// that was in force at EXEC: a command that came later may have changed the session's already.
 fn transaction<M: Memory, C: Clock>(
     client: &mut Client,
-    parts: Vec<Reply>,
-    locals: Vec<Option<client::Queued>>,
+    version: Version,
+    executed: Vec<Reply>,
+    parts: Vec<Part>,
     near: &Near<M, C>,
     answers: &mut impl Answers,
 ) {
-    let (server, mut parts) = (Server { memory: near.memory_stats() }, parts.into_iter());
-    let (start, version) = (answers.held(), client.version);
-    answers.array(locals.len());
+    let (server, mut executed) = (Server { memory: near.memory_stats() }, executed.into_iter());
+    let (start, mut current) = (answers.held(), version);
+    answers.array(parts.len());
     let mut excessive = false;
-    for local in locals {
-        let local = local.and_then(|queued| client.local(&queued, &server));
-        let reply = local.or_else(|| parts.next()).unwrap_or(Reply::error("ERR no answer"));
+    for part in parts {
+        let reply = match part {
+            Part::Local(queued) => {
+                let reply = client.local(&queued, &server);
+                current = client.version;
+                reply
+            }
+            Part::Sent(op) => executed.next().inspect(|reply| client.count(op, reply)),
+        };
+        let reply = reply.unwrap_or(Reply::error("ERR no answer"));
         excessive |= answers.is_excessive(start);
         if !excessive {
-            answers.reply(client.version, &reply);
+            answers.reply(current, &reply);
         }
     }
     if excessive {
