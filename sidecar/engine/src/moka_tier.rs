@@ -150,10 +150,12 @@ impl Memory for MokaTier {
     fn tend(&mut self, now: Now) {
         for _ in 0..TEND_ENTRIES {
             let due = lock(&self.index).first_past(now);
-            let Some(key) = due else { return };
+            let Some(key) = due else { break };
             self.forget(&key);
             lock(&self.index).expirations += 1;
         }
+        // What was dropped keeps its memory until then.
+        self.table.run_pending_tasks();
     }
 
     fn stats(&self) -> MemoryStats {

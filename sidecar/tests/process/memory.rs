@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
+use crate::redis_server::eventually;
 use crate::sidecar::Sidecar;
 
 const MIB: u64 = 1 << 20;
@@ -35,4 +36,19 @@ fn values_of_all_sizes_stay_within_what_a_container_gets_for_the_capacity() {
     // What the operator gives: a quarter more than the capacity, and what the process itself takes.
     let limit = capacity * 5 / 4 + 48 * MIB;
     assert!(most < limit, "{} MiB of {} MiB", most / MIB, limit / MIB);
+}
+
+#[tokio::test]
+async fn the_room_of_a_large_value_is_given_back() {
+    let sidecar = Sidecar::start(&[], &[]);
+    let mut stream = UnixStream::connect(sidecar.socket()).unwrap();
+    let size = 30 << 20;
+    write!(stream, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${size}\r\n").unwrap();
+    stream.write_all(&vec![b'v'; size]).unwrap();
+    stream.write_all(b"\r\n").unwrap();
+    stream.read_exact(&mut [0; "+OK\r\n".len()]).unwrap();
+    // The value, and what the process takes itself; neither the request that brought it nor how it grew.
+    eventually("given back", async || sidecar.resident() < size as u64 + 32 * MIB).await;
+    stream.write_all(b"DEL k\r\n").unwrap();
+    eventually("all of it", async || sidecar.resident() < 32 * MIB).await;
 }

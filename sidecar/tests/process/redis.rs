@@ -122,7 +122,8 @@ async fn a_transaction_answers_in_the_protocol_in_which_it_was_executed() {
     let server = RedisServer::start(&[]);
     let sidecar = Sidecar::start(&["--redis-url", &server.url()], &[]);
     let mut client = UnixStream::connect(sidecar.socket()).unwrap();
-    let said = b"MULTI\r\nGET no\r\nEXEC\r\nHELLO 3\r\nMULTI\r\nGET no\r\nHELLO 2\r\nGET no\r\nEXEC\r\nQUIT\r\n";
+    let said =
+        b"MULTI\r\nGET no\r\nEXEC\r\nHELLO 3\r\nMULTI\r\nGET no\r\nHELLO 2\r\nGET no\r\nEXEC\r\nQUIT\r\n";
     client.write_all(said).unwrap();
     let mut answers = String::new();
     client.read_to_string(&mut answers).unwrap();
