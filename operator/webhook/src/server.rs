@@ -35,9 +35,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
 /// How often an idle connection is asked whether anyone is left.
 const ALIVE_EVERY: Duration = Duration::from_secs(20);
-/// Requests of one connection at a time; an API server opens another one for more.
+/// Requests of one connection at a time over HTTP/2; who has more opens another one.
 const STREAMS: u32 = 32;
-/// Bytes of one request that are taken before somebody reads it.
+/// Bytes of one request that are taken before somebody reads it, with either version of HTTP.
 const STREAM_WINDOW: u32 = 16 << 10;
 /// Bytes of a connection likewise: as much as all of its requests, so that one that waits for room never keeps another
 /// one, which has room, from its bytes.
@@ -62,10 +62,7 @@ pub async fn serve(
         .acceptor(RustlsAcceptor::new(tls).handshake_timeout(HEAD_WITHIN).acceptor(Few::default()))
         .handle(handle.clone());
     let mut builder = server.http_builder().http1();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WITHIN)
-        .max_buf_size(CONNECTION_WINDOW as usize);
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(STREAM_WINDOW as usize);
     let mut builder = builder.http2();
     builder.timer(TokioTimer::new()).keep_alive_interval(ALIVE_EVERY);
     builder.max_concurrent_streams(STREAMS);
