@@ -90,7 +90,17 @@ begin() {
     eventually 20 "namespace $ns" k get serviceaccount default
 }
 
-operator_ready() { ko rollout status deployment/synapse-operator --timeout=180s; }
+operator_ready() {
+    local deadline
+    ko rollout status deployment/synapse-operator --timeout=180s || return
+    # Those of before are on their way out, and one of them may still lead.
+    deadline=$((SECONDS + 60))
+    until prints "" ko get pods -l app.kubernetes.io/name=synapse-operator \
+        -o jsonpath='{.items[*].metadata.deletionTimestamp}'; do
+        ((SECONDS < deadline)) || return
+        sleep 0.3
+    done
+}
 
 operator_pods() { ko get pods -l app.kubernetes.io/name=synapse-operator -o name; }
 
