@@ -5,12 +5,19 @@ mod near;
 
 use std::sync::{Arc, Weak};
 
+use synapse_core::reply::Reply;
 use synapse_engine::store::Watch;
 use synapse_protocol::batch::Batch;
 
 use crate::answers::Answers;
 use crate::backend::{Backend, Kind, lock};
 use crate::client::Client;
+
+/// Most keys that are looked up together.
+const KEYS_AT_ONCE: usize = 64;
+
+const EXCESSIVE: Reply =
+    Reply::error("ERR replies of the transaction exceed 128 MiB; all of it was executed");
 
 /// Executes the commands of one session.
 #[derive(Debug)]
@@ -86,4 +93,21 @@ impl Drop for Executor {
             lock(store).unwatch(&mut self.watch);
         }
     }
+}
+
+/// The keys of the GETs that follow each other from position `from` on, as many as there is room for.
+fn keys_of_gets<'k, 'b>(
+    batch: &'b Batch,
+    from: usize,
+    keys: &'k mut [&'b [u8]; KEYS_AT_ONCE],
+) -> &'k [&'b [u8]] {
+    let mut count = 0;
+    while count < KEYS_AT_ONCE
+        && let [name, key] = batch.command(from + count)
+        && name.eq_ignore_ascii_case(b"get")
+    {
+        keys[count] = key;
+        count += 1;
+    }
+    &keys[..count]
 }

@@ -7,14 +7,11 @@ use synapse_engine::command::Op;
 use synapse_engine::store::{Store, Watch};
 use synapse_protocol::batch::Batch;
 
-use super::Progress;
+use super::{EXCESSIVE, KEYS_AT_ONCE, Progress, keys_of_gets};
 use crate::answers::Answers;
 use crate::client::connection::Server;
 use crate::client::{Client, Queued, Step};
 use crate::metrics::Outcome;
-
-/// Most keys that are looked up together.
-const KEYS_AT_ONCE: usize = 64;
 
 /// Executes the commands of `batch` from a position on.
 pub(super) fn execute<M: Memory>(
@@ -80,17 +77,10 @@ fn get_run<M: Memory>(
     now: Now,
     answers: &mut impl Answers,
 ) -> usize {
-    let mut keys: [&[u8]; KEYS_AT_ONCE] = [b""; KEYS_AT_ONCE];
-    let mut count = 0;
-    while count < KEYS_AT_ONCE
-        && let [name, key] = batch.command(from + count)
-        && name.eq_ignore_ascii_case(b"get")
-    {
-        keys[count] = key;
-        count += 1;
-    }
+    let mut keys = [b"".as_slice(); KEYS_AT_ONCE];
+    let keys = keys_of_gets(batch, from, &mut keys);
     let (mut answered, mut hits) = (0, 0);
-    store.read(&keys[..count], now, |_, found| {
+    store.read(keys, now, |_, found| {
         // Once the outbox is full, the rest of the run is left for the next turn.
         if answered == 0 || !answers.is_full() {
             answers.value(client.version, found.map(|found| found.value));
@@ -112,8 +102,6 @@ fn transaction<M: Memory>(
     now: Now,
     answers: &mut impl Answers,
 ) {
-    const EXCESSIVE: Reply =
-        Reply::error("ERR replies of the transaction exceed 128 MiB; all of it was executed");
     let (start, version) = (answers.held(), client.version);
     answers.array(queued.len());
     let mut excessive = false;

@@ -11,14 +11,11 @@ use synapse_engine::store::{MAX_REPLY_BYTES, REPLY_TOO_LARGE};
 use synapse_protocol::batch::Batch;
 use synapse_protocol::resp::Version;
 
-use super::Progress;
+use super::{EXCESSIVE, KEYS_AT_ONCE, Progress, keys_of_gets};
 use crate::answers::Answers;
 use crate::client::connection::Server;
 use crate::client::{self, Client, Step};
 use crate::metrics::Outcome;
-
-/// Most keys that are looked up together.
-const KEYS_AT_ONCE: usize = 64;
 
 /// Keys that go to Redis together at first, before the sizes of a session's values are known.
 const FIRST_KEYS: usize = 64;
@@ -29,9 +26,6 @@ const MOST_KEYS: usize = 1024;
 /// What one round trip should bring at most, in bytes (1 MiB): a session whose answers are larger asks for fewer keys
 /// at a time.
 const ROUND_TRIP_BYTES: usize = 1 << 20;
-
-const EXCESSIVE: Reply =
-    Reply::error("ERR replies of the transaction exceed 128 MiB; all of it was executed");
 
 /// What is kept for a session between its batches.
 #[derive(Debug)]
@@ -267,17 +261,10 @@ fn front<M: Memory, C: Clock>(
     from: usize,
     answers: &mut impl Answers,
 ) -> usize {
-    let mut keys: [&[u8]; KEYS_AT_ONCE] = [b""; KEYS_AT_ONCE];
-    let mut count = 0;
-    while count < KEYS_AT_ONCE
-        && let [name, key] = batch.command(from + count)
-        && name.eq_ignore_ascii_case(b"get")
-    {
-        keys[count] = key;
-        count += 1;
-    }
+    let mut keys = [b"".as_slice(); KEYS_AT_ONCE];
+    let keys = keys_of_gets(batch, from, &mut keys);
     let mut is_first = true;
-    let hits = near.read_front(&keys[..count], clock.now(), |found| {
+    let hits = near.read_front(keys, clock.now(), |found| {
         // Once the outbox is full, the rest of the run is left for the next turn.
         let has_room = std::mem::replace(&mut is_first, false) || !answers.is_full();
         if has_room {
