@@ -58,7 +58,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
 async fn compose(args: Args) -> anyhow::Result<()> {
     let me = args.pod_name.clone().or_else(machine).context("give --pod-name (or POD_NAME)")?;
     let image = args.sidecar_image.clone().context("give --sidecar-image (or SYNAPSE_SIDECAR_IMAGE)")?;
-    let installed = Installed { image, pull_policy: None, version: env!("CARGO_PKG_VERSION").to_owned() };
+    let installed = Installed { image, version: env!("CARGO_PKG_VERSION").to_owned() };
     let webhook_door = listen(args.webhook_address)?;
     let admin_door = tokio::net::TcpListener::from_std(listen(args.admin_address)?)?;
     let way = Config::infer().await.context("no way to the API server")?;

@@ -54,8 +54,6 @@ pub struct World<'a> {
 pub struct Installed {
     /// Image of the sidecar where nothing else is said.
     pub image: String,
-    /// Pull policy of the sidecar's image; the cluster's rule when absent.
-    pub pull_policy: Option<String>,
     /// Version that is written into the status annotation.
     pub version: String,
 }

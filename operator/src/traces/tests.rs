@@ -104,7 +104,7 @@ fn review() -> Request<Body> {
 }
 
 async fn admit() {
-    let installed = Installed { image: "sidecar:1".into(), pull_policy: None, version: "1".into() };
+    let installed = Installed { image: "sidecar:1".into(), version: "1".into() };
     let metrics = Metrics::register(&mut Registry::default());
     let admission = Arc::new(Admission::new(Arc::new(Worlds::default()), installed, metrics));
     let door = server::router(admission).layer(from_fn(follow));

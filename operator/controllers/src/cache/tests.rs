@@ -34,7 +34,7 @@ struct Scene {
 }
 
 fn installed() -> Installed {
-    Installed { image: "sidecar:1".into(), pull_policy: None, version: "1".into() }
+    Installed { image: "sidecar:1".into(), version: "1".into() }
 }
 
 async fn answer(held: &Mutex<Held>, request: Request<Body>) -> Response<Body> {

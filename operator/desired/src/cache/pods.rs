@@ -240,7 +240,7 @@ mod tests {
                 {"name": SIDECAR, "ready": true, "restartCount": 0, "image": "i", "imageID": ""}
             ]}
         });
-        let installed = Installed { image: "s".into(), pull_policy: None, version: "1".into() };
+        let installed = Installed { image: "s".into(), version: "1".into() };
         let caches = BTreeMap::from([("catalog".to_owned(), spec("auth"))]);
         let world = World {
             namespace: "shop",

@@ -42,9 +42,6 @@ pub(super) fn container(
     let mut set = |key: &str, value: Value| container.insert(key.to_owned(), value);
     set("name", SIDECAR.into());
     set("image", image.into());
-    if let Some(policy) = &world.installed.pull_policy {
-        set("imagePullPolicy", policy.as_str().into());
-    }
     set("restartPolicy", "Always".into());
     set("args", json!(["--config", paths::CONFIG_FILE, "--socket", paths::SOCKET]));
     set("env", variables(pod, cache, overrides, service).into());

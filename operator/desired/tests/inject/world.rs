@@ -17,12 +17,7 @@ pub(crate) struct Namespace {
 impl Namespace {
     pub(crate) fn new(label: Option<String>, caches: BTreeMap<String, SynapseCacheSpec>) -> Self {
         let image = "registry.example.com/synapse-sidecar:0.1.0".to_owned();
-        Self {
-            label,
-            caches,
-            bounds: None,
-            installed: Installed { image, pull_policy: None, version: "0.1.0".to_owned() },
-        }
+        Self { label, caches, bounds: None, installed: Installed { image, version: "0.1.0".to_owned() } }
     }
 
     /// The caches that manifests and properties name, and some that nobody defined.

@@ -10,7 +10,7 @@ use crate::world::Known;
 fn admission(known: Known) -> Admission {
     let worlds = Arc::new(Worlds::default());
     worlds.publish(known);
-    let installed = Installed { image: "sidecar:1".into(), pull_policy: None, version: "1".into() };
+    let installed = Installed { image: "sidecar:1".into(), version: "1".into() };
     Admission::new(worlds, installed, Metrics::register(&mut Registry::default()))
 }
 

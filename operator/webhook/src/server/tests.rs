@@ -17,7 +17,7 @@ fn routes() -> Router {
 }
 
 fn routes_within(room: Room) -> Router {
-    let installed = Installed { image: "sidecar:1".into(), pull_policy: None, version: "1".into() };
+    let installed = Installed { image: "sidecar:1".into(), version: "1".into() };
     let metrics = Metrics::register(&mut Registry::default());
     let admission = Admission::new(Arc::new(Worlds::default()), installed, metrics).within(room);
     router(Arc::new(admission))
