@@ -37,8 +37,6 @@ pub const SIDECAR: &str = "synapse-sidecar";
 /// What is known outside of the pod, as far as its namespace goes.
 #[derive(Clone, Copy, Debug)]
 pub struct World<'a> {
-    /// The pod's namespace; a pod's own metadata may not name it yet.
-    pub namespace: &'a str,
     /// What the namespace's label `synapse.dev/inject` says.
     pub namespace_label: Option<&'a str>,
     /// The caches of the namespace.

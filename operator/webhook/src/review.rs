@@ -84,7 +84,6 @@ impl Admission {
         let request = Request::read(&review)?;
         let known = self.worlds.known();
         let world = World {
-            namespace: request.namespace,
             namespace_label: known.namespace_labels.get(request.namespace).map(String::as_str),
             caches: known.caches.get(request.namespace),
             bounds: known.bounds.get(request.namespace),

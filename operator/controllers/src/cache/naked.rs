@@ -178,7 +178,6 @@ impl Judge {
         let pod = serde_json::to_value(pod).unwrap_or_default();
         let label = label(&namespace, &self.naked.namespaces);
         let world = World {
-            namespace: &namespace,
             namespace_label: label.as_deref(),
             caches: None,
             bounds: None,

@@ -120,13 +120,7 @@ impl Scene {
                 {"name": SIDECAR, "ready": ready, "restartCount": 0, "image": "i", "imageID": ""}
             ]}
         });
-        let world = World {
-            namespace: "shop",
-            namespace_label: None,
-            caches: None,
-            bounds: None,
-            installed: &installed(),
-        };
+        let world = World { namespace_label: None, caches: None, bounds: None, installed: &installed() };
         let Outcome::Injected(injected) = inject(&pod, &world) else { panic!("not injected") };
         let patch = serde_json::to_value(&injected.patch).unwrap();
         for operation in patch.as_array().unwrap() {

@@ -242,13 +242,8 @@ mod tests {
         });
         let installed = Installed { image: "s".into(), version: "1".into() };
         let caches = BTreeMap::from([("catalog".to_owned(), spec("auth"))]);
-        let world = World {
-            namespace: "shop",
-            namespace_label: None,
-            caches: Some(&caches),
-            bounds: None,
-            installed: &installed,
-        };
+        let world =
+            World { namespace_label: None, caches: Some(&caches), bounds: None, installed: &installed };
         let Outcome::Injected(injected) = inject(&pod, &world) else { panic!("not injected") };
         json_patch::patch(&mut pod, &injected.patch).unwrap();
         pod

@@ -53,7 +53,6 @@ impl Namespace {
 
     pub(crate) fn inject(&self, pod: &Value) -> Outcome {
         let world = World {
-            namespace: "shop",
             namespace_label: self.label.as_deref(),
             caches: Some(&self.caches),
             bounds: self.bounds.as_ref(),
