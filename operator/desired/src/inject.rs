@@ -29,6 +29,7 @@ use findings::Findings;
 use overrides::Overrides;
 use patch::Additions;
 use pod::Pod;
+use sidecar::Wanted;
 use volumes::Volumes;
 
 /// Name of the injected container.
@@ -107,16 +108,16 @@ fn attempt(pod: &Value, world: &World<'_>) -> Result<Injected, SkipReason> {
             );
         }
         let overrides = Overrides::read(&pod, &mut findings);
-        let container = sidecar::container(
-            &pod,
+        let wanted = Wanted {
+            pod: &pod,
             cache,
             spec,
-            &overrides,
-            &volumes,
-            service.as_deref(),
+            overrides: &overrides,
+            volumes: &volumes,
+            service: service.as_deref(),
             world,
-            &mut findings,
-        );
+        };
+        let container = sidecar::container(&wanted, &mut findings);
         let own_volumes = volumes.definitions(cache, spec);
         status::label(&pod, cache, &mut additions, &mut findings);
         let status =

@@ -21,18 +21,23 @@ const PROGRAM: &str = "/synapse-sidecar";
 /// Name of the admin port, by which monitors find it.
 const ADMIN_PORT: &str = "synapse-metrics";
 
-/// Settings that are found in a cache, where it is known, are passed over by those of the pod.
-#[expect(clippy::too_many_arguments, reason = "each is one of the things that a container is made from")]
-pub(super) fn container(
-    pod: &Pod<'_>,
-    cache: &str,
-    spec: Option<&SynapseCacheSpec>,
-    overrides: &Overrides<'_>,
-    volumes: &Volumes,
-    service: Option<&str>,
-    world: &World<'_>,
-    findings: &mut Findings,
-) -> Value {
+/// What the container is made from.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) pod: &'a Pod<'a>,
+    /// Name of the cache, and what it says where it is known: the pod's own settings pass over those.
+    pub(super) cache: &'a str,
+    pub(super) spec: Option<&'a SynapseCacheSpec>,
+    pub(super) overrides: &'a Overrides<'a>,
+    pub(super) volumes: &'a Volumes,
+    /// Name of the service that the pod belongs to.
+    pub(super) service: Option<&'a str>,
+    pub(super) world: &'a World<'a>,
+}
+
+/// The container that `wanted` asks for.
+pub(super) fn container(wanted: &Wanted<'_>, findings: &mut Findings) -> Value {
+    let Wanted { pod, cache, spec, overrides, volumes, service, world } = *wanted;
     let own = spec.and_then(|spec| spec.sidecar.as_ref());
     let image = overrides
         .image
