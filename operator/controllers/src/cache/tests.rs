@@ -117,7 +117,7 @@ impl Scene {
             "metadata": {"name": name, "namespace": "shop", "annotations": {names::INJECT: "catalog"}},
             "spec": {"containers": [{"name": "app", "image": "a"}]},
             "status": {"phase": "Running", "initContainerStatuses": [
-                {"name": SIDECAR, "ready": ready, "restartCount": 0, "image": "i", "imageID": ""}
+                {"name": SIDECAR, "ready": ready, "started": true, "restartCount": 0, "image": "i", "imageID": ""}
             ]}
         });
         let world = World { namespace_label: None, caches: None, bounds: None, installed: &installed() };

@@ -1,7 +1,8 @@
 //! What a pod shows of its sidecar: injected or not, answering or not, with which Secrets.
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerStatus, Pod, PodSpec, PodStatus, ResourceRequirements, Volume,
+    Container, ContainerState, ContainerStateWaiting, ContainerStatus, Pod, PodSpec, PodStatus,
+    ResourceRequirements, Volume,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -16,6 +17,9 @@ use crate::inject::{InjectedStatus, Noted, SIDECAR, injected_status};
 const MEMORY: &str = "memory";
 /// What a sidecar's environment says to the registry.
 const KEPT_VARIABLES: [&str; 3] = [names::ENV_SERVICE, names::ENV_PUBLISHES, names::ENV_CONSUMES];
+
+/// What a kubelet says of a container that it will start; every other word tells of something in its way.
+const ORDINARY_WAITS: [&str; 2] = ["PodInitializing", "ContainerCreating"];
 
 /// What is kept of an injected pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub struct Observed {
     pub version: String,
     /// Whether its sidecar answers.
     pub ready: bool,
+    /// Whether its sidecar is still on its way up for the first time, and nothing says that it will not arrive.
+    pub starting: bool,
     /// The Secrets that its sidecar finds: name, key, and path below the directory of credentials.
     pub credentials: Vec<Credential>,
     /// Its sidecar's memory limit, as written.
@@ -65,6 +71,7 @@ pub fn observe(pod: &Pod) -> Option<Observed> {
     let spec = pod.spec.as_ref();
     let sidecar = spec.and_then(sidecar)?;
     let states = pod.status.as_ref().and_then(|status| status.init_container_statuses.as_ref());
+    let state = states.into_iter().flatten().find(|state| state.name == SIDECAR);
     Some(Observed {
         name: pod.metadata.name.clone()?,
         node: spec.and_then(|spec| spec.node_name.clone()),
@@ -72,7 +79,8 @@ pub fn observe(pod: &Pod) -> Option<Observed> {
         publishes: spec.map(|spec| topics(spec, names::ENV_PUBLISHES)).unwrap_or_default(),
         consumes: spec.map(|spec| topics(spec, names::ENV_CONSUMES)).unwrap_or_default(),
         version: status.version,
-        ready: states.into_iter().flatten().any(|state| state.name == SIDECAR && state.ready),
+        ready: state.is_some_and(|state| state.ready),
+        starting: state.is_none_or(is_starting),
         credentials: spec.map(credentials).unwrap_or_default(),
         memory_limit: memory_limit(sidecar).map(|limit| limit.0.clone()),
         problems: status.problems,
@@ -138,7 +146,20 @@ pub fn prune(pod: &mut Pod) {
         let mut states = status.init_container_statuses.unwrap_or_default();
         states.retain(|state| state.name == SIDECAR);
         for state in &mut states {
-            *state = ContainerStatus { name: SIDECAR.to_owned(), ready: state.ready, ..Default::default() };
+            *state = ContainerStatus {
+                name: SIDECAR.to_owned(),
+                ready: state.ready,
+                started: state.started,
+                restart_count: state.restart_count,
+                state: waits_for(state).map(|reason| ContainerState {
+                    waiting: Some(ContainerStateWaiting {
+                        reason: Some(reason.to_owned()),
+                        ..ContainerStateWaiting::default()
+                    }),
+                    ..ContainerState::default()
+                }),
+                ..ContainerStatus::default()
+            };
         }
         pod.status = Some(PodStatus {
             phase: status.phase,
@@ -174,6 +195,16 @@ pub fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
 #[must_use]
 pub fn holds_less(limit: Option<&str>, capacity: u64) -> bool {
     limit.and_then(|limit| parse_bytes(limit).ok()).is_some_and(|limit| capacity_within(limit) < capacity)
+}
+
+/// Whether a sidecar has not passed its startup probe yet, was never restarted, and waits for nothing but its turn.
+fn is_starting(state: &ContainerStatus) -> bool {
+    let passed = state.ready || state.started == Some(true);
+    !passed && state.restart_count == 0 && waits_for(state).is_none_or(|why| ORDINARY_WAITS.contains(&why))
+}
+
+fn waits_for(state: &ContainerStatus) -> Option<&str> {
+    state.state.as_ref()?.waiting.as_ref()?.reason.as_deref()
 }
 
 fn sidecar(spec: &PodSpec) -> Option<&Container> {
@@ -259,7 +290,7 @@ mod tests {
         assert_eq!(observed.memory_limit.as_deref(), Some("128Mi"));
         assert!(!holds_less(Some("128Mi"), 64 << 20) && holds_less(Some("128Mi"), 65 << 20));
         assert!(!holds_less(None, u64::MAX));
-        assert!(observed.ready && observed.problems.is_empty());
+        assert!(observed.ready && !observed.starting && observed.problems.is_empty());
         assert_eq!((observed.node.as_deref(), observed.service.as_deref()), (Some("n1"), Some("shop")));
         assert_eq!((observed.publishes, observed.consumes.len()), (vec!["orders".into(), "news".into()], 0));
         assert!(mounts_what_is_named(&observed.credentials, &spec("auth")));
@@ -276,5 +307,31 @@ mod tests {
         let mut pod: Pod = serde_json::from_value(injected_pod()).unwrap();
         pod.metadata.annotations.as_mut().unwrap().remove(names::STATUS);
         assert_eq!(observe(&pod), None);
+    }
+
+    #[test]
+    fn a_sidecar_is_starting_until_it_started_or_something_is_in_its_way() {
+        for (state, starting) in [
+            (json!({}), true),
+            (json!({"started": false, "state": {"running": {}}}), true),
+            (json!({"state": {"waiting": {"reason": "PodInitializing"}}}), true),
+            (json!({"state": {"waiting": {"reason": "ImagePullBackOff"}}}), false),
+            (json!({"restartCount": 1, "started": false}), false),
+            (json!({"started": true}), false),
+            (json!({"ready": true}), false),
+        ] {
+            let mut pod = injected_pod();
+            let mut whole =
+                json!({"name": SIDECAR, "ready": false, "restartCount": 0, "image": "i", "imageID": ""});
+            whole.as_object_mut().unwrap().extend(state.as_object().unwrap().clone());
+            pod["status"]["initContainerStatuses"] = json!([whole]);
+            let mut pod: Pod = serde_json::from_value(pod).unwrap();
+            assert_eq!(observe(&pod).unwrap().starting, starting, "{state}");
+            prune(&mut pod);
+            assert_eq!(observe(&pod).unwrap().starting, starting, "pruned: {state}");
+        }
+        let mut pod: Pod = serde_json::from_value(injected_pod()).unwrap();
+        pod.status = None;
+        assert!(observe(&pod).unwrap().starting, "no kubelet has seen it yet");
     }
 }

@@ -87,9 +87,14 @@ fn answers(found: &Found<'_>, pods: &Pods) -> [Said; 4] {
         None if pods.injected == 0 => {
             (Answer::True, Reason::NoPods, "no pod names this cache yet".to_owned())
         }
-        None if pods.ready < pods.injected => {
+        // Pods come and go all day: one that is on its way up is no trouble.
+        None if found.pods.iter().any(|(pod, _)| !pod.ready && !pod.starting) => {
             let message = format!("{} of {} sidecars answer", pods.ready, pods.injected);
             (Answer::False, Reason::PodsNotReady, message)
+        }
+        None if pods.ready < pods.injected => {
+            let message = format!("{} sidecars answer, {} start", pods.ready, pods.injected - pods.ready);
+            (Answer::True, Reason::AsDesired, message)
         }
         None => (Answer::True, Reason::AsDesired, format!("{} sidecars answer", pods.ready)),
     };

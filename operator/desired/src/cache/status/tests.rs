@@ -28,6 +28,7 @@ fn pod(name: &str, ready: bool) -> Observed {
         consumes: Vec::new(),
         version: "1".to_owned(),
         ready,
+        starting: false,
         credentials: Vec::<Credential>::new(),
         memory_limit: Some("128Mi".to_owned()),
         problems: Vec::new(),
@@ -94,6 +95,19 @@ fn pods_are_counted_by_what_they_say() {
     assert_eq!(answer(READY), "False PodsNotReady");
     assert_eq!(answer(PROGRESSING), "True PodsOutdated");
     assert_eq!(answer(DEGRADED), "False AsDesired");
+}
+
+#[test]
+fn a_pod_that_starts_leaves_its_cache_ready() {
+    let current = render("shop", "catalog", &with_redis()).unwrap().revision;
+    let starting = Observed { starting: true, ..pod("b", false) };
+    let mut pods = vec![(pod("a", true), heard(&current, 9, 1)), (starting, None)];
+    let (status, answer) = said(&with_redis(), &pods, |_| {});
+    assert_eq!(status.conditions[0].message, "1 sidecars answer, 1 start");
+    assert_eq!(answer(READY), "True AsDesired");
+    assert_eq!(answer(PROGRESSING), "Unknown NotObserved");
+    pods.push((pod("c", false), None));
+    assert_eq!(said(&with_redis(), &pods, |_| {}).1(READY), "False PodsNotReady");
 }
 
 #[test]
