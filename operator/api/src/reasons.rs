@@ -27,6 +27,8 @@ pub enum SkipReason {
     ExcludedNamespace,
     /// The webhook was not reached when the pod was created (said by the controller).
     WebhookNotReached,
+    /// The pod, or its namespace, asks for the sidecar since after the pod was created (said by the controller).
+    RequestedLater,
 }
 
 /// What was wrong with a pod that was injected all the same.
@@ -62,7 +64,7 @@ pub enum Problem {
 
 impl SkipReason {
     /// Every reason, for metrics that show each from the start.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::OptedOut,
         Self::NotRequested,
         Self::InvalidCacheName,
@@ -73,6 +75,7 @@ impl SkipReason {
         Self::NotAPod,
         Self::ExcludedNamespace,
         Self::WebhookNotReached,
+        Self::RequestedLater,
     ];
 
     /// The word itself.
@@ -89,6 +92,7 @@ impl SkipReason {
             Self::NotAPod => "NotAPod",
             Self::ExcludedNamespace => "ExcludedNamespace",
             Self::WebhookNotReached => "WebhookNotReached",
+            Self::RequestedLater => "RequestedLater",
         }
     }
 
@@ -115,6 +119,9 @@ impl SkipReason {
             Self::ExcludedNamespace => "pods of this namespace are never sent to the webhook",
             Self::WebhookNotReached => {
                 "the webhook was not reached when the pod was created; delete the pod to have it created again"
+            }
+            Self::RequestedLater => {
+                "the sidecar was asked for after the pod had been created, and nothing is added to a pod that exists; delete the pod to have it created again"
             }
         }
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::PartialObjectMeta;
 use kube::core::{ObjectMeta, Selector, SelectorExt};
 use kube::runtime::reflector::{ObjectRef, Store, store};
@@ -175,7 +176,7 @@ impl Judge {
         let namespace = meta.namespace().unwrap_or_default();
         let pods = Api::<Pod>::namespaced(self.client.clone(), &namespace);
         let Some(pod) = limited("get a pod", pods.get_opt(&meta.name_any())).await? else { return Ok(None) };
-        let pod = serde_json::to_value(pod).unwrap_or_default();
+        let value = serde_json::to_value(&pod).unwrap_or_default();
         let label = label(&namespace, &self.naked.namespaces);
         let world = World {
             namespace_label: label.as_deref(),
@@ -183,11 +184,8 @@ impl Judge {
             bounds: None,
             installed: &self.installed,
         };
-        match inject(&pod, &world) {
-            Outcome::Injected(_) if self.is_excluded(&namespace).await? => {
-                Ok(Some(SkipReason::ExcludedNamespace))
-            }
-            Outcome::Injected(_) => Ok(Some(SkipReason::WebhookNotReached)),
+        match inject(&value, &world) {
+            Outcome::Injected(_) => self.why_not_sent(&pod.metadata, &namespace).await.map(Some),
             Outcome::Skipped(
                 SkipReason::OptedOut | SkipReason::NotRequested | SkipReason::AlreadyInjected,
             ) => Ok(None),
@@ -195,21 +193,51 @@ impl Judge {
         }
     }
 
-    /// Whether no entry of the webhook configuration lets pods of this namespace through.
-    async fn is_excluded(&self, namespace: &str) -> Result<bool, CallError> {
-        let configurations = Api::<MutatingWebhookConfiguration>::all(self.client.clone());
+    /// Why a pod that would have its sidecar now has none.
+    async fn why_not_sent(&self, pod: &ObjectMeta, namespace: &str) -> Result<SkipReason, CallError> {
         let namespaces = Api::<Namespace>::all(self.client.clone());
+        let found = limited("get a namespace", namespaces.get_metadata_opt(namespace)).await?;
+        let found = found.map(|found| found.metadata).unwrap_or_default();
+        Ok(if self.is_excluded(&found).await? {
+            SkipReason::ExcludedNamespace
+        } else if asked_later(pod, &found) {
+            SkipReason::RequestedLater
+        } else {
+            SkipReason::WebhookNotReached
+        })
+    }
+
+    /// Whether no entry of the webhook configuration lets pods of this namespace through.
+    async fn is_excluded(&self, namespace: &ObjectMeta) -> Result<bool, CallError> {
+        let configurations = Api::<MutatingWebhookConfiguration>::all(self.client.clone());
         let configuration =
             limited("get the webhook configuration", configurations.get_opt(&self.webhook)).await?;
-        let found = limited("get a namespace", namespaces.get_metadata_opt(namespace)).await?;
-        let (Some(configuration), Some(found)) = (configuration, found) else { return Ok(false) };
-        let labels = found.metadata.labels.unwrap_or_default();
+        let Some(configuration) = configuration else { return Ok(false) };
+        let labels = namespace.labels.clone().unwrap_or_default();
         let lets_through = |selector: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector| {
             Selector::try_from(selector.clone()).is_ok_and(|selector| selector.matches(&labels))
         };
         let mut entries = configuration.webhooks.iter().flatten();
         Ok(!entries.any(|entry| entry.namespace_selector.as_ref().is_none_or(lets_through)))
     }
+}
+
+/// Whether what asks for the sidecar, the pod's annotation or else its namespace's label, is younger than the pod: the
+/// API server notes when each field's owner wrote last.
+fn asked_later(pod: &ObjectMeta, namespace: &ObjectMeta) -> bool {
+    let (asks, kind) = match annotation(pod, names::INJECT) {
+        Some(_) => (pod, "f:annotations"),
+        None => (namespace, "f:labels"),
+    };
+    let field = format!("f:{}", names::INJECT);
+    let owns = |entry: &&ManagedFieldsEntry| {
+        entry.fields_v1.as_ref().is_some_and(|fields| !fields.0["f:metadata"][kind][&field].is_null())
+    };
+    let owners = asks.managed_fields.iter().flatten().filter(owns);
+    let first = owners.filter_map(|entry| Some(entry.time.as_ref()?.0)).min();
+    // Both moments are whole seconds of one request, which may lie on either side of a tick.
+    let created = pod.creation_timestamp.as_ref().map(|created| created.0);
+    first.zip(created).is_some_and(|(asked, created)| asked.duration_since(created).as_secs() > 1)
 }
 
 /// The cache that a pod asks for; nothing where it does not ask, or opts out.
@@ -266,5 +294,34 @@ mod tests {
         labels.apply_watcher_event(&Event::Apply(serde_json::from_value(labelled).unwrap()));
         assert!(matches!(kept(Event::Apply(pod(json!({})))), Some(Event::Apply(_))));
         assert!(matches!(kept(Event::Apply(opted_out)), Some(Event::Delete(_))));
+    }
+
+    #[test]
+    fn a_request_that_is_younger_than_the_pod_is_told_from_a_webhook_that_was_away() {
+        let meta = |kind: &str, owners: &[(&str, &str)]| -> ObjectMeta {
+            let managed = owners.iter().map(|(manager, time)| {
+                let fields =
+                    json!({"f:metadata": {(format!("f:{kind}")): {(format!("f:{}", names::INJECT)): {}}}});
+                json!({"manager": manager, "time": time, "operation": "Update", "fieldsV1": fields})
+            });
+            let managed: Vec<_> = managed.collect();
+            let created = "2026-01-01T10:00:00Z";
+            serde_json::from_value(json!({
+                "creationTimestamp": created, kind: {(names::INJECT): "catalog"}, "managedFields": managed,
+            }))
+            .unwrap()
+        };
+        let (plain, silent) = (meta("labels", &[]), ObjectMeta::default());
+        let pod = |owners: &[(&str, &str)]| meta("annotations", owners);
+        let (then, tick, later) = ("2026-01-01T10:00:00Z", "2026-01-01T10:00:01Z", "2026-01-01T11:00:00Z");
+        assert!(!asked_later(&pod(&[("controller", then)]), &silent));
+        assert!(!asked_later(&pod(&[("controller", tick)]), &silent));
+        assert!(asked_later(&pod(&[("kubectl-annotate", later)]), &silent));
+        assert!(!asked_later(&pod(&[("controller", then), ("kubectl-annotate", later)]), &silent));
+        assert!(!asked_later(&pod(&[]), &silent), "who does not know says the webhook was away");
+        // Where the namespace asks, its label counts.
+        let pod = ObjectMeta { annotations: None, ..pod(&[]) };
+        assert!(asked_later(&pod, &meta("labels", &[("kubectl-label", later)])));
+        assert!(!asked_later(&pod, &meta("labels", &[("helm", then)])) && !asked_later(&pod, &plain));
     }
 }
