@@ -50,6 +50,9 @@ use crate::connection::{Connection, Tls};
     validation = Rule::new("has(self.name) == has(oldSelf.name) && (!has(self.name) || self.name == oldSelf.name)")
         .message("the stream's name cannot change, appear or disappear: entries would be left behind; make a new SynapseTopic")
         .field_path(".name"),
+    validation = Rule::new("!has(self.name) || !self.name.startsWith('synapse:')")
+        .message("names that begin with synapse: are Synapse's own keys on the broker")
+        .field_path(".name"),
     validation = Rule::new("!has(self.deletionDeadline) || (has(self.deletionPolicy) && self.deletionPolicy != 'Retain')")
         .message("deletionDeadline bounds the policies Delete and DeleteWhenDrained; Retain waits for nothing")
         .field_path(".deletionDeadline")
