@@ -234,7 +234,8 @@ async fn settle(settings: &Settings, remote: Option<&dyn Remote>) {
 fn assemble(settings: &Settings, clock: &SystemClock) -> (Backend, Option<Arc<dyn Remote>>) {
     let memory = &settings.memory;
     let Some(redis) = &settings.redis else {
-        return (Backend::memory(clock.clone(), memory.capacity, memory.time_to_live), None);
+        let backend = Backend::memory(clock.clone(), memory.capacity, memory.time_to_live);
+        return (backend.with_unfinished(memory.in_flight()), None);
     };
     let tracking = redis.coherence == CoherenceMode::Tracking;
     let limits = Limits { tracking, max_stale: redis.max_stale, time_to_live: memory.time_to_live };
@@ -256,5 +257,5 @@ fn assemble(settings: &Settings, clock: &SystemClock) -> (Backend, Option<Arc<dy
     let remote: Arc<dyn Remote> = Arc::new(RedisRemote::start(options, sink));
     let rules = Rules { time_to_live: redis.time_to_live, flush: redis.flush == Flush::Allowed };
     let near = Near::new(copies, Arc::clone(&remote), rules);
-    (Backend::near(clock.clone(), near), Some(remote))
+    (Backend::near(clock.clone(), near).with_unfinished(memory.in_flight()), Some(remote))
 }

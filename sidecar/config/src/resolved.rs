@@ -39,8 +39,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// What may be under way on one connection, in bytes: it comes on top of the capacity, and a small cache has little
-    /// room beside it.
+    /// What may be under way on one connection to Redis, and what the unfinished requests of all clients may hold
+    /// together, in bytes: it comes on top of the capacity, and a small cache has little room beside it.
     pub fn in_flight(&self) -> usize {
         usize::try_from(self.capacity / 4).unwrap_or(MAX_IN_FLIGHT).clamp(MIN_IN_FLIGHT, MAX_IN_FLIGHT)
     }

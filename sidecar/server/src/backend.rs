@@ -10,6 +10,8 @@ use synapse_engine::moka_tier::MokaTier;
 use synapse_engine::near::{Near, NearStats};
 use synapse_engine::store::{Lookups, Store};
 
+use crate::budget::Budget;
+
 /// The cache that the sessions of a server share.
 #[derive(Debug)]
 pub struct Backend {
@@ -17,7 +19,12 @@ pub struct Backend {
     pub(crate) clock: SystemClock,
     /// What keeps the entries.
     kind: RwLock<Arc<Kind>>,
+    /// What the unfinished requests of all clients may hold together.
+    pub(crate) unfinished: Arc<Budget>,
 }
+
+/// What unfinished requests may hold together where nobody says otherwise (64 MiB).
+const UNFINISHED_BYTES: usize = 64 << 20;
 
 /// How often one [`Backend::tend`] has the memory tier tend, at most.
 const MOST_TURNS: usize = 16;
@@ -57,17 +64,30 @@ impl Backend {
     /// A cache of `capacity_bytes` in memory, with nothing behind it. No entry lives for longer than `longest`.
     pub fn memory(clock: SystemClock, capacity_bytes: u64, longest: Option<Duration>) -> Self {
         let store = Mutex::new(Store::new(MokaTier::new(capacity_bytes), longest));
-        Self { clock, kind: RwLock::new(Arc::new(Kind::Memory(store))) }
+        Self::of(clock, Kind::Memory(store))
     }
 
     /// A near cache before a Redis.
     pub fn near(clock: SystemClock, near: Near<MokaTier, SystemClock>) -> Self {
-        Self { clock, kind: RwLock::new(Arc::new(Kind::Near(near))) }
+        Self::of(clock, Kind::Near(near))
+    }
+
+    fn of(clock: SystemClock, kind: Kind) -> Self {
+        Self { clock, kind: RwLock::new(Arc::new(kind)), unfinished: Budget::new(UNFINISHED_BYTES) }
+    }
+
+    /// Lets the unfinished requests of all clients hold `bytes` together, beyond what each of them may always hold: it
+    /// comes on top of the capacity.
+    #[must_use]
+    pub fn with_unfinished(self, bytes: usize) -> Self {
+        self.unfinished.set_most(bytes);
+        self
     }
 
     /// Puts `other` in the place of what stands behind the socket. Sessions take it up with their next batch; what
     /// memory held is forgotten, and a session that watches keys is closed, since its watch cannot be kept.
     pub fn replace(&self, other: Self) {
+        self.unfinished.set_most(other.unfinished.most());
         *self.kind.write().unwrap_or_else(PoisonError::into_inner) = other.current();
     }
 

@@ -4,10 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A number of bytes that sessions share.
+/// A number of bytes that sessions share; the number can change while they hold some of it.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    left: AtomicUsize,
+    most: AtomicUsize,
+    held: AtomicUsize,
 }
 
 /// What one session holds of a budget; dropping it gives it back.
@@ -20,7 +21,17 @@ pub(crate) struct Share {
 impl Budget {
     /// A budget of so many bytes.
     pub(crate) fn new(bytes: usize) -> Arc<Self> {
-        Arc::new(Self { left: AtomicUsize::new(bytes) })
+        Arc::new(Self { most: AtomicUsize::new(bytes), held: AtomicUsize::new(0) })
+    }
+
+    /// How many bytes there are, held ones included.
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
+    }
+
+    /// Makes it `bytes` from now on. What is held beyond that stays held; nobody gets more until it is given back.
+    pub(crate) fn set_most(&self, bytes: usize) {
+        self.most.store(bytes, Ordering::Relaxed);
     }
 
     /// A share that holds nothing yet.
@@ -33,20 +44,20 @@ impl Share {
     /// Makes the share hold exactly `bytes`.
     ///
     /// # Errors
-    /// When the others leave less than that; the share is what it was.
+    /// [`io::ErrorKind::OutOfMemory`] when the others leave less than that; the share is what it was.
     pub(crate) fn hold(&mut self, bytes: usize) -> io::Result<()> {
-        let left = &self.budget.left;
+        let Budget { most, held } = &*self.budget;
         if bytes <= self.held {
-            left.fetch_add(self.held - bytes, Ordering::Relaxed);
+            held.fetch_sub(self.held - bytes, Ordering::Relaxed);
         } else {
-            let more = bytes - self.held;
-            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(more)).map_err(
-                |left| {
-                    let text =
-                        format!("unfinished requests hold too much memory: {more} bytes wanted, {left} left");
-                    io::Error::new(io::ErrorKind::OutOfMemory, text)
-                },
-            )?;
+            let (more, most) = (bytes - self.held, most.load(Ordering::Relaxed));
+            let grown = |held: usize| held.checked_add(more).filter(|held| *held <= most);
+            held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).map_err(|held| {
+                let text = format!(
+                    "request too large: unfinished requests hold {held} of {most} bytes, a share of the cache's capacity, and this one wants {more} more"
+                );
+                io::Error::new(io::ErrorKind::OutOfMemory, text)
+            })?;
         }
         self.held = bytes;
         Ok(())
@@ -55,7 +66,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.left.fetch_add(self.held, Ordering::Relaxed);
+        self.budget.held.fetch_sub(self.held, Ordering::Relaxed);
     }
 }
 
@@ -73,6 +84,16 @@ mod tests {
         drop(one);
         assert!(two.hold(100).is_ok());
         drop(two);
-        assert_eq!(budget.left.load(Ordering::Relaxed), 100);
+        assert_eq!(budget.held.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_budget_that_shrank_takes_nothing_back_and_gives_no_more() {
+        let budget = Budget::new(100);
+        let (mut one, mut two) = (budget.share(), budget.share());
+        assert!(one.hold(80).is_ok());
+        budget.set_most(50);
+        assert!(one.hold(81).is_err() && two.hold(1).is_err() && one.hold(60).is_ok());
+        assert!(one.hold(10).is_ok() && two.hold(40).is_ok() && two.hold(41).is_err());
     }
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use synapse_core::reply::Reply;
 use synapse_protocol::batch::Batch;
-use synapse_protocol::http::head::{HttpError, Method};
+use synapse_protocol::http::head::Method;
 use synapse_protocol::http::request::Request;
 use synapse_protocol::http::response::Response;
 use synapse_protocol::http::target;
@@ -54,11 +54,10 @@ async fn answer(executor: &mut Executor, request: &Request, out: &mut BytesMut) 
 }
 
 /// Writes the answer to a request that could not be read. The connection closes after it.
-pub(crate) fn refuse(error: HttpError, out: &mut BytesMut) {
-    let body = serde_json::json!({ "error": error.to_string() }).to_string();
+pub(crate) fn refuse(status: u16, why: &str, out: &mut BytesMut) {
+    let body = serde_json::json!({ "error": why }).to_string();
     let headers = &[("Content-Type", JSON)];
-    Response { status: error.status(), headers, body: body.as_bytes(), head_only: false, keep_alive: false }
-        .write(out);
+    Response { status, headers, body: body.as_bytes(), head_only: false, keep_alive: false }.write(out);
 }
 
 async fn get(executor: &mut Executor, request: &Request, out: &mut BytesMut) -> Result<(), Problem> {

@@ -12,7 +12,6 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::backend::Backend;
-use crate::budget::Budget;
 use crate::client::Client;
 use crate::client::registry::Registry;
 use crate::drain::Drain;
@@ -23,9 +22,6 @@ use crate::socket::{self, BindError};
 
 /// How often the room of expired entries is looked for.
 const TEND_EVERY: Duration = Duration::from_millis(100);
-
-/// What the unfinished requests of all sessions may hold together, beyond a quarter of a MiB each (256 MiB).
-const UNFINISHED_BYTES: usize = 256 << 20;
 
 /// How long to wait when no connection can be accepted, for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -47,7 +43,6 @@ pub struct Listener {
     limits: Limits,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
-    budget: Arc<Budget>,
 }
 
 impl Listener {
@@ -57,14 +52,7 @@ impl Listener {
     /// When the socket cannot be had.
     pub fn bind(path: &Path, backend: Arc<Backend>, limits: Limits) -> Result<Self, BindError> {
         let socket = socket::bind(path)?;
-        Ok(Self {
-            socket,
-            backend,
-            limits,
-            registry: Arc::default(),
-            metrics: Arc::default(),
-            budget: Budget::new(UNFINISHED_BYTES),
-        })
+        Ok(Self { socket, backend, limits, registry: Arc::default(), metrics: Arc::default() })
     }
 
     /// What is counted here, for [`crate::admin::Admin`].
@@ -116,7 +104,8 @@ impl Listener {
         }
         let client = Client::new(Registry::enter(&self.registry), Arc::clone(&self.metrics));
         let executor = Executor::new(Arc::clone(&self.backend), client);
-        sessions.spawn(Session::new(stream, executor, self.budget.share(), drain.clone()).run());
+        let share = self.backend.unfinished.share();
+        sessions.spawn(Session::new(stream, executor, share, drain.clone()).run());
     }
 }
 

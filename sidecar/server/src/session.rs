@@ -8,6 +8,7 @@ use synapse_core::reply::Reply;
 use synapse_protocol::batch::Batch;
 use synapse_protocol::detect::{Wire, detect};
 use synapse_protocol::frame::{self, Answer};
+use synapse_protocol::limits::MAX_REQUEST_BYTES;
 use synapse_protocol::{http, resp};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
@@ -39,6 +40,12 @@ const DRAIN_QUIET: Duration = Duration::from_millis(20);
 
 /// How long a client may take to read an answer when the end was asked for.
 const DRAIN_WRITE: Duration = Duration::from_secs(1);
+
+/// How long a client whose request was refused may pause before the connection is closed.
+const REFUSAL_QUIET: Duration = Duration::from_secs(1);
+
+/// HTTP's "Content Too Large".
+const TOO_LARGE: u16 = 413;
 
 /// Whether the session goes on after what was read is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,12 +89,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         };
         self.executor.client().metrics().connected(wire);
-        match wire {
-            Wire::Resp => self.resp().await?,
-            Wire::Frames => self.frames().await?,
-            Wire::Http => self.http().await?,
+        let served = match wire {
+            Wire::Resp => self.resp().await,
+            Wire::Frames => self.frames().await,
+            Wire::Http => self.http().await,
+        };
+        match served {
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                self.refuse(wire, &error.to_string()).await?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+            Ok(()) => self.stream.shutdown().await,
         }
-        self.stream.shutdown().await
+    }
+
+    /// Says why the request is not taken, and lets the client say the rest of it: most read only then.
+    async fn refuse(&mut self, wire: Wire, why: &str) -> io::Result<()> {
+        let mut out = BytesMut::new();
+        match wire {
+            Wire::Resp => {
+                let mut answers = RespAnswers::default();
+                answers.reply(self.executor.client().version, &Reply::error_text(format!("ERR {why}")));
+                out = answers.out;
+            }
+            Wire::Frames => frame::answer(&mut out, Answer::Err(why)),
+            Wire::Http => http_cache::refuse(TOO_LARGE, why, &mut out),
+        }
+        self.input = BytesMut::new();
+        self.write(&mut out).await?;
+        self.stream.shutdown().await?;
+        let (mut rest, mut left) = (vec![0; MOST_READ_BYTES], MAX_REQUEST_BYTES);
+        while left > 0 && !self.drain.is_draining() {
+            match timeout(REFUSAL_QUIET, self.stream.read(&mut rest)).await {
+                Ok(Ok(read)) if read > 0 => left = left.saturating_sub(read),
+                _ => break,
+            }
+        }
+        Ok(())
     }
 
     async fn resp(&mut self) -> io::Result<()> {
@@ -163,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         }
                     }
                     Err(error) => {
-                        http_cache::refuse(error, &mut out);
+                        http_cache::refuse(error.status(), &error.to_string(), &mut out);
                         after = After::Close;
                         break;
                     }
@@ -274,19 +313,28 @@ mod tests {
     use crate::drain;
 
     #[tokio::test]
-    async fn unfinished_requests_end_where_the_budget_does() {
-        let (budget, (_signal, drain)) = (Budget::new(1 << 20), drain::channel());
-        let backend = Arc::new(Backend::memory(SystemClock::start(), 1 << 20, None));
-        let client = Client::new(Registry::enter(&Arc::default()), Arc::default());
-        let (mut near, far) = tokio::io::duplex(64 << 10);
-        let session = Session::new(far, Executor::new(backend, client), budget.share(), drain);
-        let session = tokio::spawn(session.run());
-        near.write_all(b"*2\r\n$4\r\nECHO\r\n$50000000\r\n").await.unwrap();
-        let mut written = 0;
-        while near.write_all(&[0; 10_000]).await.is_ok() {
-            written += 10_000;
+    async fn a_request_that_finds_no_room_is_told_so_and_ends_its_connection() {
+        for (head, answer) in [
+            (&b"*2\r\n$4\r\nECHO\r\n$3000000\r\n"[..], "-ERR request too large: "),
+            (b"\x00\x30\x00\x00\x02\x01\x00", "request too large: "),
+            (b"PUT /cache/a HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n", "HTTP/1.1 413 "),
+        ] {
+            let (budget, (_signal, drain)) = (Budget::new(1 << 20), drain::channel());
+            let backend = Arc::new(Backend::memory(SystemClock::start(), 1 << 20, None));
+            let client = Client::new(Registry::enter(&Arc::default()), Arc::default());
+            let (mut near, far) = tokio::io::duplex(64 << 10);
+            let session = Session::new(far, Executor::new(backend, client), budget.share(), drain);
+            let session = tokio::spawn(session.run());
+            // All of it is taken from the client, though only a third is kept.
+            near.write_all(head).await.unwrap();
+            near.write_all(&vec![0; 2_999_000]).await.unwrap();
+            near.shutdown().await.unwrap();
+            let mut answered = Vec::new();
+            near.read_to_end(&mut answered).await.unwrap();
+            let answered = String::from_utf8_lossy(&answered).into_owned();
+            assert!(answered.contains(answer), "{answered}");
+            assert_eq!(session.await.unwrap().unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+            assert!(budget.share().hold(1 << 20).is_ok(), "what it held is given back");
         }
-        assert!((1 << 20..3 << 20).contains(&written), "{written} bytes were taken");
-        assert_eq!(session.await.unwrap().unwrap_err().kind(), io::ErrorKind::OutOfMemory);
     }
 }
