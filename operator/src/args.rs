@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use synapse_traces::variables::ENDPOINT;
 use tracing_subscriber::filter::Targets;
 
 use crate::telemetry;
@@ -77,7 +78,8 @@ pub(crate) struct Args {
     )]
     pub(crate) log_format: Format,
     /// Where a collector takes traces by OTLP over HTTP, such as http://collector:4318; none are made without it
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    // The help would show what the variable says, and a password may stand in it.
+    #[arg(long, env = ENDPOINT, hide_env_values = true, value_name = "URL")]
     pub(crate) otlp_endpoint: Option<String>,
 }
 

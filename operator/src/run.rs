@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use synapse_controllers::cache::Figures;
 use synapse_controllers::state::State;
 use synapse_desired::inject::Installed;
+use synapse_traces::export::Export;
 use synapse_webhook::keeper::{Keeper, Names};
 use synapse_webhook::metrics::Metrics;
 use synapse_webhook::review::Admission;
@@ -27,7 +28,7 @@ use crate::admin::{self, Admin, Guard};
 use crate::args::Args;
 use crate::signals::{self, asked_to_end};
 use crate::telemetry;
-use crate::traces::{Export, Propagate, follow};
+use crate::traces::{Propagate, export, follow};
 use crate::world;
 
 /// How long everything may take to stop; a pod has 30 s, of which its preStop hook takes 5.
@@ -44,7 +45,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     // Admission is a few hundred microseconds of work: two threads serve thousands of pods a second.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let export = Export::start(args.otlp_endpoint.as_deref(), |name| std::env::var(name).ok())?;
+        let export = export(args.otlp_endpoint.as_deref(), |name| std::env::var(name).ok())?;
         let tracer = export.as_ref().map(Export::tracer);
         telemetry::start(args.log_level.clone(), args.log_format, tracer);
         let done = compose(args).await;

@@ -13,7 +13,8 @@ use tracing_subscriber::{Layer, fmt};
 use crate::args::Format;
 
 /// Our own crates, whose level a single word sets.
-const OURS: [&str; 4] = ["synapse_operator", "synapse_webhook", "synapse_controllers", "synapse_desired"];
+const OURS: [&str; 5] =
+    ["synapse_operator", "synapse_webhook", "synapse_controllers", "synapse_desired", "synapse_traces"];
 
 /// Starts the logs of the process, and hands spans to `tracer`.
 pub(crate) fn start(filter: Targets, format: Format, tracer: Option<SdkTracer>) {

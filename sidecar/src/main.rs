@@ -7,7 +7,6 @@ mod instance;
 mod probe;
 mod settings;
 mod telemetry;
-mod traces;
 mod wire;
 
 use std::process::ExitCode;

@@ -3,6 +3,8 @@
 
 use std::io::{IsTerminal, stderr};
 
+use opentelemetry::global;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracer;
 use synapse_config::written::{LogFormat, LogLevel};
 use synapse_server::trace::TARGET;
@@ -23,9 +25,12 @@ pub(crate) struct Logs {
 // === impl Logs ===
 
 impl Logs {
-    /// Starts the logs of the process, and hands spans to `tracer`. Without one nobody asks for spans, so that none
-    /// are made.
+    /// Starts the logs of the process, and hands spans to `tracer`, in which callers' traces go on. Without one nobody
+    /// asks for spans, so that none are made.
     pub(crate) fn start(level: LogLevel, format: LogFormat, tracer: Option<SdkTracer>) -> Self {
+        if tracer.is_some() {
+            global::set_text_map_propagator(TraceContextPropagator::new());
+        }
         let (subscriber, level) = subscriber(level, format, tracer);
         subscriber.init();
         Self { level }

@@ -21,6 +21,7 @@ use synapse_server::drain;
 use synapse_server::listener::{self, Listener};
 use synapse_tiers::redis::endpoint::{Endpoint, Location};
 use synapse_tiers::redis::{BEAT, Options, RedisRemote};
+use synapse_traces::export::Export;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
@@ -31,7 +32,6 @@ use crate::args::Args;
 use crate::instance::{self, Instance};
 use crate::settings::{Look, Source};
 use crate::telemetry::Logs;
-use crate::traces::Export;
 
 /// How often the configuration is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -133,7 +133,7 @@ impl Sidecar {
             Look::Same | Look::Gone => (resolve(&source.args().laid_over(Config::default()))?, None),
         };
         // A collector that is wrongly named must not cost the pod its cache either.
-        let (export, misnamed) = match Export::start() {
+        let (export, misnamed) = match Export::start("synapse-sidecar", |name| std::env::var(name).ok()) {
             Ok(export) => (export, None),
             Err(error) => (None, Some(error)),
         };

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
+#[path = "../../traces/tests/support/collector.rs"]
+mod collector;
 #[path = "../../tiers/tests/support/redis_server.rs"]
 mod redis_server;
 mod sidecar;

@@ -1,70 +1,16 @@
 //! Traces: the caller's goes on to the collector that the environment names, and without one nothing leaves.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex};
-use std::thread;
 
+use crate::collector::{Collector, bytes};
 use crate::redis_server::eventually;
 use crate::sidecar::Sidecar;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const OTHER: &str = "1bf7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
-
-/// What a collector was sent: paths, and bodies in protobuf.
-type Taken = Mutex<Vec<(String, Vec<u8>)>>;
-
-/// A collector that speaks OTLP/HTTP.
-struct Collector {
-    port: u16,
-    taken: Arc<Taken>,
-}
-
-impl Collector {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (port, taken) = (listener.local_addr().unwrap().port(), Arc::default());
-        let shared = Arc::clone(&taken);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let taken = Arc::clone(&shared);
-                thread::spawn(move || take(stream, &taken));
-            }
-        });
-        Self { port, taken }
-    }
-
-    /// Whether a body holds all of these bytes.
-    fn has(&self, parts: &[&[u8]]) -> bool {
-        let holds = |body: &[u8], part: &[u8]| body.windows(part.len()).any(|window| window == part);
-        self.taken.lock().unwrap().iter().any(|(_, body)| parts.iter().all(|part| holds(body, part)))
-    }
-}
-
-fn take(stream: TcpStream, taken: &Taken) {
-    let mut answers = stream.try_clone().unwrap();
-    let mut reader = BufReader::new(stream);
-    loop {
-        let (mut line, mut path, mut length) = (String::new(), String::new(), 0);
-        while reader.read_line(&mut line).unwrap_or(0) > 2 {
-            let lower = line.to_ascii_lowercase();
-            if let Some(value) = lower.strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
-            } else if line.starts_with("POST ") {
-                path = line.split(' ').nth(1).unwrap().to_owned();
-            }
-            line.clear();
-        }
-        let mut body = vec![0; length];
-        if path.is_empty() || reader.read_exact(&mut body).is_err() {
-            return;
-        }
-        taken.lock().unwrap().push((path, body));
-        let _ = answers.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-    }
-}
 
 fn ask(mut door: impl Read + Write, target: &str, trace: &str) -> String {
     write!(
@@ -77,15 +23,11 @@ fn ask(mut door: impl Read + Write, target: &str, trace: &str) -> String {
     answer
 }
 
-fn bytes(hex: &str) -> Vec<u8> {
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
-}
-
 #[tokio::test]
 async fn the_callers_trace_goes_on_to_the_collector() {
     let collector = Collector::start();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let endpoint = format!("http://127.0.0.1:{}", collector.port);
+    let endpoint = collector.endpoint();
     let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "50")];
     // The level of the logs does not decide about traces.
     let args = ["--http", &format!("127.0.0.1:{port}"), "--log-level", "error"];
@@ -94,15 +36,14 @@ async fn the_callers_trace_goes_on_to_the_collector() {
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     let parts =
         [&bytes(TRACE)[..], &bytes(CALLER), b"GET /cache/{key}", b"synapse-sidecar", b"http.response"];
-    eventually("the span arrives", async || collector.has(&parts)).await;
-    assert!(!collector.has(&[b"secret-key"]), "keys are no business of traces");
+    eventually("the span arrives", async || collector.has("/v1/traces", &parts)).await;
+    assert!(!collector.has("/v1/traces", &[b"secret-key"]), "keys are no business of traces");
 
     // What was not exported yet is exported at the end.
     let answer = ask(TcpStream::connect(("127.0.0.1", port)).unwrap(), "/readyz", OTHER);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(sidecar.signal("-TERM").0.success());
-    assert!(collector.has(&[&bytes(OTHER), &bytes(CALLER)]));
-    assert!(collector.taken.lock().unwrap().iter().all(|(path, _)| path == "/v1/traces"));
+    assert!(collector.has("/v1/traces", &[&bytes(OTHER), &bytes(CALLER)]));
 }
 
 #[test]
