@@ -19,11 +19,13 @@ struct Stored {
     topics: BTreeMap<String, Value>,
     secrets: BTreeMap<String, Value>,
     events: Vec<String>,
+    notes: Vec<String>,
     version: u64,
     status_writes: usize,
     metadata_writes: usize,
     refuses_events: bool,
     forbids_secrets: bool,
+    is_busy: bool,
 }
 
 impl FakeApi {
@@ -61,6 +63,16 @@ impl FakeApi {
 
     pub(super) fn refuse_events(&self) {
         self.with(|stored| stored.refuses_events = true);
+    }
+
+    /// From now on each topic changes as soon as it was listed.
+    pub(super) fn be_busy(&self) {
+        self.with(|stored| stored.is_busy = true);
+    }
+
+    /// Changes a topic by as little as can be.
+    pub(super) fn touch(&self, name: &str) {
+        self.with(|stored| stored.touch(name));
     }
 
     pub(super) fn put_topic(&self, name: &str, spec: Value) {
@@ -109,6 +121,11 @@ impl FakeApi {
         self.with(|stored| stored.events.clone())
     }
 
+    /// What the events say, in the order of their reasons.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.with(|stored| stored.notes.clone())
+    }
+
     pub(super) fn status_writes(&self) -> usize {
         self.with(|stored| stored.status_writes)
     }
@@ -131,6 +148,10 @@ impl FakeApi {
             (&Method::GET, ["apis", "synapse.dev", "v1alpha1", "synapsetopics"]) => {
                 let items: Vec<Value> = stored.topics.values().cloned().collect();
                 let list = json!({"apiVersion": "synapse.dev/v1alpha1", "kind": "SynapseTopicList", "metadata": {}, "items": items});
+                if stored.is_busy {
+                    let names: Vec<String> = stored.topics.keys().cloned().collect();
+                    names.iter().for_each(|name| stored.touch(name));
+                }
                 found(Some(&list))
             }
             (method, ["apis", "synapse.dev", "v1alpha1", "namespaces", "apps", "synapsetopics", name, rest @ ..]) => {
@@ -141,6 +162,7 @@ impl FakeApi {
             }
             (&Method::POST, ["apis", "events.k8s.io", ..]) => {
                 stored.events.push(body["reason"].as_str().unwrap().to_owned());
+                stored.notes.push(body["note"].as_str().unwrap().to_owned());
                 found(Some(body))
             }
             _ => refuse(StatusCode::NOT_FOUND, "NotFound"),
@@ -149,6 +171,12 @@ impl FakeApi {
 }
 
 impl Stored {
+    fn touch(&mut self, name: &str) {
+        self.version += 1;
+        self.topics.get_mut(name).unwrap()["metadata"]["resourceVersion"] =
+            (self.version + 1).to_string().into();
+    }
+
     fn topic(&mut self, method: &Method, name: &str, rest: &[&str], body: &Value) -> Response<Body> {
         let Some(topic) = self.topics.get_mut(name) else {
             return refuse(StatusCode::NOT_FOUND, "NotFound");
