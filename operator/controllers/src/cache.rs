@@ -201,4 +201,6 @@ fn retry(cache: Arc<SynapseCache>, error: &CallError, _: Arc<Work>) -> Action {
 }
 
 #[cfg(test)]
+mod scripted;
+#[cfg(test)]
 mod tests;

@@ -81,3 +81,41 @@ async fn tell(pod: &Pod, reports: &Reports, told: &Mutex<HashSet<String>>) {
         reports.event(&reference(pod), true, reason, "Inject", details.join("; ")).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use synapse_desired::inject::SIDECAR;
+
+    use super::*;
+    use crate::cache::scripted::client;
+
+    #[tokio::test]
+    async fn all_problems_of_one_reason_are_one_event_and_each_is_told_once() {
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&events);
+        let client = client(move |_, _, sent| {
+            told.lock().unwrap().push(format!("{}: {}", sent["reason"], sent["note"]).replace('"', ""));
+            Ok(sent)
+        });
+        let problem = |reason: &str, detail: &str| json!({"reason": reason, "detail": detail});
+        let problems = [
+            problem("InvalidOverride", "the cpu limit"),
+            problem("LabelTaken", "the label"),
+            problem("InvalidOverride", "the memory limit"),
+        ];
+        let status =
+            json!({"cache": "catalog", "version": "1", "hash": "h", "volume": "v", "problems": problems});
+        let pod = json!({
+            "metadata": {"name": "web", "namespace": "shop", "uid": "u", "annotations": {names::STATUS: status.to_string()}},
+            "spec": {"containers": [], "initContainers": [{"name": SIDECAR}]},
+        });
+        let (pod, reports) = (serde_json::from_value(pod).unwrap(), Reports::new(client, "operator-0"));
+        let known = Mutex::default();
+        for _ in 0..2 {
+            tell(&pod, &reports, &known).await;
+        }
+        let expected = ["InvalidOverride: the cpu limit; the memory limit", "LabelTaken: the label"];
+        assert_eq!(*events.lock().unwrap(), expected);
+    }
+}

@@ -1,11 +1,8 @@
 //! Visits to one cache, against a scripted API server that counts what is written to it.
 
-use std::convert::Infallible;
 use std::sync::Mutex;
 
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
-use kube::client::Body;
+use http::Method;
 use kube::runtime::reflector::store;
 use kube::runtime::reflector::store::Writer;
 use prometheus_client::registry::Registry;
@@ -13,6 +10,7 @@ use serde_json::{Value, json};
 use synapse_api::cache::SynapseCacheSpec;
 use synapse_desired::inject::{Outcome, SIDECAR, World, inject};
 
+use super::scripted::{Answer, NOT_FOUND, client};
 use super::*;
 
 /// What the server holds, and how often it was written.
@@ -37,49 +35,38 @@ fn installed() -> Installed {
     Installed { image: "sidecar:1".into(), version: "1".into() }
 }
 
-async fn answer(held: &Mutex<Held>, request: Request<Body>) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    let sent: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap_or_default();
+fn answer(held: &Mutex<Held>, method: &Method, path: &str, sent: Value) -> Answer {
     let mut held = held.lock().unwrap();
-    let path = parts.uri.path();
-    if parts.method == Method::PATCH && path.contains("/configmaps/") && held.refuses_config_maps {
-        let status = json!({"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": "exceeded quota", "code": 403});
-        let answer = Response::builder().status(StatusCode::FORBIDDEN);
-        return answer.body(Body::from(status.to_string().into_bytes())).unwrap();
-    }
-    let found = match (&parts.method, path) {
-        (&Method::GET, path) if path.contains("/configmaps/") => held.config_map.clone(),
+    match (method, path) {
+        (&Method::PATCH, path) if path.contains("/configmaps/") && held.refuses_config_maps => {
+            Err((403, "Forbidden"))
+        }
+        (&Method::GET, path) if path.contains("/configmaps/") => {
+            held.config_map.clone().map_or(NOT_FOUND, Ok)
+        }
         (&Method::PATCH, path) if path.contains("/configmaps/") => {
             held.config_maps += 1;
             held.config_map = Some(sent.clone());
-            Some(sent)
+            Ok(sent)
         }
         (&Method::PATCH, path) if path.ends_with("/synapsecaches/catalog/status") => {
             held.statuses += 1;
             held.status = Some(sent["status"].clone());
-            Some(json!({"metadata": {"name": "catalog"}, "spec": {}, "status": sent["status"]}))
+            Ok(json!({"metadata": {"name": "catalog"}, "spec": {}, "status": sent["status"]}))
         }
         (&Method::POST, path) if path.ends_with("/events") => {
             held.events.push(sent["reason"].as_str().unwrap_or_default().to_owned());
-            Some(sent)
+            Ok(sent)
         }
-        _ => panic!("nobody should ask for {} {path}", parts.method),
-    };
-    let missing =
-        json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "message": "", "code": 404});
-    let (code, body) = found.map_or((StatusCode::NOT_FOUND, missing), |found| (StatusCode::OK, found));
-    Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).unwrap()
+        _ => panic!("nobody should ask for {method} {path}"),
+    }
 }
 
 impl Scene {
     fn new() -> Self {
         let held = Arc::new(Mutex::new(Held::default()));
         let server = Arc::clone(&held);
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let server = Arc::clone(&server);
-            async move { Ok::<_, Infallible>(answer(&server, request).await) }
-        });
-        let client = Client::new(service, "shop");
+        let client = client(move |method, path, sent| answer(&server, method, path, sent));
         let caches = Caches {
             client: client.clone(),
             reports: Reports::new(client, "operator-1"),

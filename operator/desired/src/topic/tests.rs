@@ -1,6 +1,14 @@
 //! Plans, from nothing to everything that may have gone astray.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
+use synapse_api::conditions::Reason;
+use synapse_api::topic::SynapseTopicStatus;
+
+use super::status::{COUNTERS, Outcome, status};
 use super::*;
+use crate::status::is_due;
 
 pub(super) fn wanted_with(drift: Drift, groups: &[&str]) -> Wanted {
     Wanted {
@@ -116,4 +124,22 @@ fn a_stream_without_groups_that_is_gone_is_a_difference() {
     let first = plan(&wanted_with(Drift::Report, &[]), &marker(&[]), &Seen::default());
     assert_eq!((first.differences, first.steps), (vec![], vec![Step::CreateStream]));
     assert!(remembered(&marker(&[]), &wanted_with(Drift::Report, &[]), &seen(&[])).provisioned);
+}
+
+#[test]
+fn another_text_waits_and_another_reason_does_not() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let unavailable = |reason, text: &str| {
+        let outcome = Outcome::Unavailable(reason, text.to_owned());
+        let status = status(None, &outcome, &SynapseTopicStatus::default(), Some(1), Time(at(0)));
+        serde_json::to_value(status).unwrap()
+    };
+    let before = unavailable(Reason::BrokerUnreachable, "no answer within 3s");
+    let (text, reason) = (
+        unavailable(Reason::BrokerUnreachable, "timed out"),
+        unavailable(Reason::BrokerRefused, "no answer within 3s"),
+    );
+    assert_ne!(before, text);
+    let due = |after: &Value, second| is_due(&before, after, &COUNTERS, Some(at(0)), at(second));
+    assert!(!due(&text, 299) && due(&text, 300) && due(&reason, 1));
 }

@@ -181,6 +181,23 @@ fn times_move_with_answers_only_and_nothing_is_due_at_rest() {
 }
 
 #[test]
+fn another_text_waits_and_another_reason_does_not() {
+    let pods = [(pod("a", true), None)];
+    let unheard = |reason: Reason, text: &str| {
+        let trouble = (reason, text.to_owned());
+        serde_json::to_value(said(&with_redis(), &pods, |found| found.unheard = Some(trouble)).0).unwrap()
+    };
+    let before = unheard(Reason::BrokerUnreachable, "no answer within 3s");
+    let (text, reason) = (
+        unheard(Reason::BrokerUnreachable, "timed out"),
+        unheard(Reason::BrokerRefused, "no answer within 3s"),
+    );
+    assert_ne!(before, text);
+    let due = |after: &Value, second| is_due(&before, after, &COUNTERS, Some(at(0).0), at(second).0);
+    assert!(!due(&text, 299) && due(&text, 300) && due(&reason, 1));
+}
+
+#[test]
 fn a_capacity_that_grew_beyond_a_pods_limit_degrades_and_leaves_it_ready() {
     let grown = serde_json::from_value(json!({"memory": {"capacity": "65Mi"}})).unwrap();
     let pods = [(pod("a", true), None)];
