@@ -73,7 +73,8 @@ pub(crate) struct Args {
     /// The share of GETs (0 to 1); the others are SETs
     #[arg(long, value_name = "SHARE", default_value_t = 1.0, help_heading = "Load")]
     pub(crate) gets: f64,
-    /// Requests a second, whether answers come or not (an open loop) [default: as many as are answered]
+    /// Requests a second, whether answers come or not: an open loop, whose clock takes a whole core [default: as many as
+    /// are answered]
     #[arg(long, value_name = "N", help_heading = "Load")]
     pub(crate) rate: Option<f64>,
     /// How the requests of an open loop follow each other
@@ -114,7 +115,7 @@ pub(crate) struct Args {
     /// Seconds of measurement
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0, help_heading = "Run")]
     pub(crate) seconds: f64,
-    /// End the measurement after so many requests, if that is earlier; without --seconds only then
+    /// End the measurement after so many requests, if that is before --seconds are over
     #[arg(long, value_name = "N", help_heading = "Run")]
     pub(crate) requests: Option<u64>,
     /// Threads that share the connections

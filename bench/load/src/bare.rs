@@ -16,6 +16,9 @@ use crate::sizes::LARGEST;
 const BYTE: u8 = b'b';
 const PAGE: [u8; 4096] = [BYTE; 4096];
 
+/// Answers from this size on are written from where they always are, as a cache would write a value from its memory.
+const LARGE: usize = 16 << 10;
+
 const LISTENER: Token = Token(usize::MAX);
 
 /// Is this the answer when so many bytes were asked for?
@@ -42,6 +45,7 @@ pub(crate) fn serve(path: &Path) -> io::Result<()> {
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut sessions: Vec<Option<Session>> = Vec::new();
     let mut events = Events::with_capacity(1024);
+    let large = vec![BYTE; LARGEST];
     loop {
         match poll.poll(&mut events, None) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -53,13 +57,18 @@ pub(crate) fn serve(path: &Path) -> io::Result<()> {
                     let place = sessions.iter().position(Option::is_none).unwrap_or(sessions.len());
                     let interest = Interest::READABLE | Interest::WRITABLE;
                     poll.registry().register(&mut stream, Token(place), interest)?;
-                    let session =
-                        Some(Session { stream, input: Input::default(), out: Vec::new(), written: 0 });
+                    let session = Some(Session {
+                        stream,
+                        input: Input::default(),
+                        out: Vec::new(),
+                        written: 0,
+                        owed: 0,
+                    });
                     if place == sessions.len() { sessions.push(session) } else { sessions[place] = session }
                 }
             } else if let Some(place) = sessions.get_mut(event.token().0)
                 && let Some(session) = place
-                && !session.serve().unwrap_or(false)
+                && !session.serve(&large).unwrap_or(false)
             {
                 *place = None;
             }
@@ -72,40 +81,59 @@ struct Session {
     input: Input,
     out: Vec<u8>,
     written: usize,
+    /// Bytes of a large answer that follow what is in `out`.
+    owed: usize,
 }
 
 // === impl Session ===
 
 impl Session {
     /// Reads and answers what there is; false when the client left or speaks otherwise.
-    fn serve(&mut self) -> io::Result<bool> {
+    fn serve(&mut self, large: &[u8]) -> io::Result<bool> {
         loop {
-            if !self.flush()? {
+            if !self.answer(large)? {
                 return Ok(true);
             }
-            let brought = self.input.read(&mut self.stream)?;
-            while let Some((asked, taken)) = request(self.input.bytes()) {
-                if asked > LARGEST {
-                    return Ok(false);
-                }
-                self.out.extend_from_slice(&(asked as u32).to_le_bytes());
-                self.out.resize(self.out.len() + asked, BYTE);
-                self.input.take(taken);
-            }
-            let flushed = self.flush()?;
-            match brought {
+            match self.input.read(&mut self.stream)? {
                 Brought::Closed => return Ok(false),
-                Brought::All => return Ok(true),
-                Brought::Full if !flushed => return Ok(true),
+                Brought::All => return self.answer(large).map(|_| true),
                 Brought::Full => {}
             }
         }
     }
 
+    /// Answers all whole requests that were read; false when the socket takes no more for now.
+    fn answer(&mut self, large: &[u8]) -> io::Result<bool> {
+        loop {
+            while self.owed == 0
+                && let Some((asked, taken)) = request(self.input.bytes())
+            {
+                if asked > LARGEST {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                self.out.extend_from_slice(&(asked as u32).to_le_bytes());
+                if asked < LARGE {
+                    self.out.resize(self.out.len() + asked, BYTE);
+                } else {
+                    self.owed = asked;
+                }
+                self.input.take(taken);
+            }
+            if self.out.is_empty() {
+                return Ok(true);
+            }
+            if !self.flush(large)? {
+                return Ok(false);
+            }
+        }
+    }
+
     /// Writes what is to be written; false when the socket takes no more for now.
-    fn flush(&mut self) -> io::Result<bool> {
-        while self.written < self.out.len() {
-            match self.stream.write(&self.out[self.written..]) {
+    fn flush(&mut self, large: &[u8]) -> io::Result<bool> {
+        while self.written < self.out.len() || self.owed > 0 {
+            let small = &self.out[self.written..];
+            match self.stream.write(if small.is_empty() { &large[..self.owed] } else { small }) {
+                Ok(count) if small.is_empty() => self.owed -= count,
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error),

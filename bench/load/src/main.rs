@@ -24,6 +24,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::args::{Args, Command};
 use crate::plan::Plan;
@@ -39,6 +40,9 @@ fn main() -> ExitCode {
 }
 
 fn start(args: Args) -> anyhow::Result<()> {
+    // Every connection is an open file, and shells allow few by default. Where more are not to be had, connecting says so.
+    let files = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum });
     if let Some(Command::Bare { unix }) = &args.command {
         return bare::serve(unix).with_context(|| format!("serving on {}", unix.display()));
     }
