@@ -5,7 +5,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/synapse
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export SYNAPSE_CACHE := $(CACHE)
 
-.PHONY: help deps check test deny advisories crds images bench demo demo-down
+.PHONY: help deps check test deny advisories crds images bench bench-cache demo demo-down
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ images: ## Build both container images without a Docker engine (into the cache)
 bench: deps ## Measure everything in one run and write docs/benchmarks.md (CLUSTER=name: the injector on it too)
 	@cargo build --release --quiet -p synapse-sidecar -p synapse-operator
 	@CLUSTER="$(CLUSTER)" bench/run
+
+bench-cache: deps ## Measure beside redis-server, Valkey and memcached (BENCH=--short: see that it works, in two minutes)
+	@bench/deps
+	@bench/cache_test
+	@cargo build --release --quiet -p synapse-sidecar -p synapse-load
+	@bench/cache --sidecar "$(CARGO_TARGET_DIR)/release/synapse-sidecar" --load "$(CARGO_TARGET_DIR)/release/synapse-load" $(BENCH)
 
 # Only a KUBECONFIG given to make itself means a cluster of yours, not one that happens to be exported.
 theirs = $(if $(filter command,$(firstword $(origin KUBECONFIG))),--kubeconfig "$(KUBECONFIG)")
