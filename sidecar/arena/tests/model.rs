@@ -141,7 +141,7 @@ fn agrees(steps: Vec<Step>, may_evict: bool) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 48 }))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 48 }) })]
 
     #[test]
     fn it_is_a_map_with_deadlines(steps in prop::collection::vec(step(40, 300), 1..300)) {
