@@ -44,6 +44,12 @@ const CLEAR_LINES: u32 = 64;
 /// Keys that are looked up together: their lines are fetched while others are looked at.
 const BATCH: usize = 32;
 
+/// Accesses that are counted together.
+const PASSED_TOGETHER: u64 = 64;
+
+/// Buckets that a scan looks at for each entry that it is asked for, at most.
+const SCANNED_BUCKETS: usize = 16;
+
 /// Buckets that one write moves when the index changes its size, and one more for each line written.
 const INDEX_STEPS: usize = 2;
 
@@ -58,7 +64,7 @@ const SPARSE: u64 = 48;
 const SNUG: u64 = 66;
 
 /// One byte in so many of the capacity is for the sketch of what is not held.
-const SKETCH_SHARE: usize = 40;
+const SKETCH_SHARE: usize = 50;
 
 /// An entry as it lies in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +121,8 @@ pub struct Arena<C: Owned = Region> {
     /// A segment that will be a chunk of the index, and how many of its words are cleared.
     spare: Option<(usize, usize)>,
     pub(crate) counts: Counts,
+    /// Accesses that no clock has counted yet.
+    unpassed: u64,
 }
 
 #[derive(Debug, Default)]
@@ -215,6 +223,7 @@ impl<C: Owned> Arena<C> {
             walk_hand: 0,
             spare: None,
             counts: Counts { capacity_bytes: capacity_bytes as u64, ..Counts::default() },
+            unpassed: 0,
             cells,
             plan,
             seed,
@@ -253,16 +262,18 @@ impl<C: Owned> Arena<C> {
         now: u64,
         mut visit: impl FnMut(usize, Option<Found<'_>>),
     ) {
+        if let [key] = keys {
+            self.get_one(key.as_ref(), self.seed.hash(key.as_ref()), now, 0, &mut visit);
+            return self.pass(1);
+        }
         let mut hashes = [Hash { place: 0, tag: 0 }; BATCH];
         for (first, batch) in keys.chunks(BATCH).enumerate() {
             for (hash, key) in hashes.iter_mut().zip(batch) {
                 *hash = self.seed.hash(key.as_ref());
                 self.index.prefetch(&self.cells, *hash);
             }
-            if batch.len() > 1 {
-                for hash in &hashes[..batch.len()] {
-                    self.index.prefetch_entry(&self.cells, *hash);
-                }
+            for hash in &hashes[..batch.len()] {
+                self.index.prefetch_entry(&self.cells, *hash);
             }
             for (n, (key, hash)) in batch.iter().zip(hashes).enumerate() {
                 self.get_one(key.as_ref(), hash, now, first * BATCH + n, &mut visit);
@@ -350,7 +361,7 @@ impl<C: Owned> Arena<C> {
         let mut place = cursor;
         let mut visited = 0;
         // Empty buckets count too: the work is bounded by `count` whatever there is.
-        for _ in 0..count.max(1) {
+        for _ in 0..count.max(1).saturating_mul(SCANNED_BUCKETS) {
             let Ok(from) = u32::try_from(place) else { return 0 };
             place = self.index.visit(&self.cells, from, |at| {
                 let (head, tail) = self.headers(at);
@@ -476,6 +487,8 @@ impl<C: Owned> Arena<C> {
         let mut found = None;
         let lane = self.index.find(cells, hash, |at| {
             *work += 1;
+            // The key comes after the value: its line is on the way while the header is looked at.
+            cells.prefetch(at + BUCKET_WORDS);
             let head = Head::unpack(cells.load(at));
             if head.place != hash.place || usize::from(head.key_len) != key.len() {
                 return false;
@@ -658,7 +671,17 @@ impl<C: Owned> Arena<C> {
 
     // === time and work ===
 
+    #[inline]
     fn pass(&mut self, accesses: u64) {
+        self.unpassed += accesses;
+        if self.unpassed >= PASSED_TOGETHER {
+            self.pass_unpassed();
+        }
+    }
+
+    #[cold]
+    fn pass_unpassed(&mut self) {
+        let accesses = std::mem::take(&mut self.unpassed);
         self.pass_window(accesses);
         if self.ageing.pass(accesses, self.counts.entries) {
             self.sketch.next_epoch();

@@ -12,9 +12,9 @@ use crate::hash::Hash;
 use crate::heat::{self, HOTTEST};
 use crate::segments::Role;
 
-/// Words of a segment looked at for each word written, at most. Emptying a segment of the window takes one, and the
-/// packing of the main queue, which keeps seven eighths, eight more.
-pub(crate) const EVICTED_PER_WORD: usize = 12;
+/// Words of a segment looked at for each word written, at most. Emptying a segment of the window takes one. If all of it
+/// moves to the main queue, that has to free as much, and of what it looks at, twice, it keeps seven eighths: sixteen.
+pub(crate) const EVICTED_PER_WORD: usize = 20;
 
 /// Free segments that are held ready: for both queues, and for the index.
 const READY: usize = 4;

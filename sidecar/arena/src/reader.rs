@@ -197,7 +197,7 @@ impl<C: Cells> Reader<C> {
             return None;
         }
         let first = entry + HEADER_WORDS;
-        value.clear();
+        // What is in it already is written over, and needs not be cleared before.
         value.resize((words - HEADER_WORDS) * WORD, 0);
         for (n, chunk) in value.as_chunks_mut::<WORD>().0.iter_mut().enumerate() {
             *chunk = self.cells.load(first + n).to_le_bytes();

@@ -6,7 +6,7 @@ use crate::heat::HOTTEST;
 const ROWS: usize = 4;
 
 /// Words halved in one step of ageing, at most.
-const AGEING_WORDS: usize = 8;
+const AGEING_WORDS: usize = 64;
 
 /// The counters, 16 in a word; a key has one in each quarter of its word.
 #[derive(Debug)]
