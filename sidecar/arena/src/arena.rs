@@ -270,7 +270,7 @@ impl<C: Owned> Arena<C> {
         for (first, batch) in keys.chunks(BATCH).enumerate() {
             for (hash, key) in hashes.iter_mut().zip(batch) {
                 *hash = self.seed.hash(key.as_ref());
-                self.index.prefetch(&self.cells, *hash);
+                self.index.prefetch(&self.cells, hash.place);
             }
             for hash in &hashes[..batch.len()] {
                 self.index.prefetch_entry(&self.cells, *hash);

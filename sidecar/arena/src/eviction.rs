@@ -201,6 +201,11 @@ impl<C: Owned> Arena<C> {
                 }
             }
         }
+        if victim.at < used {
+            // The next one's bucket arrives while the next write is being decoded.
+            let next = Head::unpack(self.cells.load(start + victim.at));
+            self.index.prefetch(&self.cells, next.place);
+        }
         self.eviction.victim = Some(victim);
         Some(words)
     }

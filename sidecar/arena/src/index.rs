@@ -104,10 +104,10 @@ impl Index {
         std::mem::take(&mut self.work)
     }
 
-    /// Asks for the line at which a key is at home.
+    /// Asks for the line at which a place is at home.
     #[inline]
-    pub(crate) fn prefetch(&self, cells: &impl Owned, hash: Hash) {
-        let (table, home) = self.likely_home(hash.place);
+    pub(crate) fn prefetch(&self, cells: &impl Owned, place: u32) {
+        let (table, home) = self.likely_home(place);
         cells.prefetch(self.bucket(table, home));
     }
 
