@@ -285,7 +285,8 @@ impl<C: Owned> Arena<C> {
     /// Stores an entry; value and deadline both replace what the key had.
     ///
     /// # Errors
-    /// [`Unfit`] when it is larger than [`Arena::largest_entry`], or its deadline is later than [`MAX_DEADLINE`].
+    /// [`Unfit`] when it is larger than [`Arena::largest_entry`], its deadline is later than [`MAX_DEADLINE`], or nothing
+    /// is left that could go for it.
     pub fn set(&mut self, key: &[u8], value: &[u8], deadline: u64, now: u64) -> Result<(), Unfit> {
         let words = slot_words(key.len(), value.len());
         let fits = key.len() <= MAX_KEY_BYTES
@@ -298,7 +299,10 @@ impl<C: Owned> Arena<C> {
         }
         let hash = self.seed.hash(key);
         while !self.try_set(hash, key, value, deadline) {
-            self.make_room_at_once(now);
+            if !self.make_room_at_once(now) {
+                self.remove(key, now);
+                return Err(Unfit);
+            }
         }
         self.make_room(words, now);
         self.tend_index(INDEX_STEPS + words / BUCKET_WORDS);

@@ -96,12 +96,13 @@ impl<C: Owned> Arena<C> {
         }
     }
 
-    /// No room was ready. What the write waits for is done now.
-    pub(crate) fn make_room_at_once(&mut self, now: u64) {
+    /// No room was ready. What the write waits for is done now; false when there is nothing to be done.
+    pub(crate) fn make_room_at_once(&mut self, now: u64) -> bool {
         self.counts.stalls += 1;
-        self.empty_one(now);
+        let is_done = self.empty_one(now);
         self.counts.work = 0;
         self.index.take_work();
+        is_done
     }
 
     /// Empties one segment, or one after the other until there is one more to take; false when there is none to empty.

@@ -163,6 +163,14 @@ impl Plan {
         (self.segment_words / BUCKET_WORDS) as u32
     }
 
+    /// In which chunk of its table a bucket lies, and which of the chunk's it is.
+    #[inline]
+    pub fn chunk_of(&self, bucket: u32) -> (usize, usize) {
+        // `chunk_buckets` is a power of two, but the compiler does not know.
+        let buckets = self.chunk_buckets();
+        ((bucket >> buckets.trailing_zeros()) as usize, (bucket & (buckets - 1)) as usize)
+    }
+
     /// The most words that one entry may take: what is left at the end of a segment is less than an eighth of it.
     pub fn largest_slot(&self) -> usize {
         self.segment_words / 8

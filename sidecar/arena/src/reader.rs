@@ -138,12 +138,12 @@ impl<C: Cells> Reader<C> {
     #[inline]
     fn look_in(&self, table: usize, n: u32, hash: Hash, key: &[u8], value: &mut Vec<u8>) -> Looked {
         let (cells, plan) = (&self.cells, &self.plan);
-        let (chunk, within) = (n / plan.chunk_buckets(), n % plan.chunk_buckets());
+        let (chunk, within) = plan.chunk_of(n);
         let changed = Looked::Found(Attempt::Changed);
-        if chunk as usize >= plan.segments {
+        if chunk >= plan.segments {
             return changed;
         }
-        let segment = cells.load_acquire(plan.directory(table, chunk as usize)) as usize;
+        let segment = cells.load_acquire(plan.directory(table, chunk)) as usize;
         if segment >= plan.segments {
             return changed;
         }
@@ -151,7 +151,7 @@ impl<C: Cells> Reader<C> {
         if bucket_generation & kind::MASK != kind::BUCKETS {
             return changed;
         }
-        let bucket = plan.start(segment) + within as usize * BUCKET_WORDS;
+        let bucket = plan.start(segment) + within * BUCKET_WORDS;
         for lane in lanes_with(cells, bucket, hash.tag) {
             let entry = lane.entry(cells);
             let Some(its_segment) = plan.segment_of(entry) else { return changed };

@@ -175,3 +175,77 @@ impl Memory for ArenaTier {
 fn deadline_of(mono_ms: u64) -> Deadline {
     if mono_ms == NEVER { Deadline::NEVER } else { Deadline::at(mono_ms) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use synapse_arena::reader::{Look, Reader};
+    use synapse_core::clock::{Clock, ManualClock};
+
+    use super::*;
+
+    const CAPACITY: u64 = 8 << 20;
+
+    fn held(tier: &ArenaTier) -> u64 {
+        tier.arena.stats().resident_bytes + tier.large.stats().bytes
+    }
+
+    fn fill(tier: &mut ArenaTier, now: Now, round: usize) {
+        for n in 0..400_usize {
+            let len = if n % 4 == 0 { 20_000 + (n * 7919 + round) % 200_000 } else { n * 31 % 2000 };
+            assert_eq!(
+                tier.set(format!("{round}:{n}").as_bytes(), &vec![7; len], Deadline::NEVER, now),
+                Stored::Kept
+            );
+            assert!(held(tier) <= CAPACITY, "{} of {CAPACITY} bytes after {round}:{n} of {len}", held(tier));
+        }
+    }
+
+    #[test]
+    fn small_and_large_objects_share_one_budget() {
+        let (clock, mut tier) = (ManualClock::default(), ArenaTier::new(CAPACITY).unwrap());
+        for round in 0..4 {
+            fill(&mut tier, clock.now(), round);
+            assert!(tier.has_large() && tier.arena.stats().entries > 0);
+        }
+        // What large objects no longer need is for small ones again.
+        tier.large.clear();
+        tier.tend(clock.now());
+        for n in 0..40_000 {
+            let _ = tier.set(format!("small:{n}").as_bytes(), &[7; 400], Deadline::NEVER, clock.now());
+        }
+        assert!(tier.arena.stats().resident_bytes > CAPACITY * 95 / 100, "{:?}", tier.arena.stats());
+        assert!(held(&tier) <= CAPACITY);
+    }
+
+    #[test]
+    fn a_shared_tier_keeps_its_budget_and_is_read_from_outside() {
+        let (clock, mut tier) = (ManualClock::default(), ArenaTier::new(CAPACITY).unwrap());
+        fill(&mut tier, clock.now(), 0);
+        let Some(fd) = tier.share(clock.now()).unwrap() else { return };
+        let mut reader = Reader::open(fd.as_fd()).unwrap();
+        for round in 1..4 {
+            fill(&mut tier, clock.now(), round);
+        }
+        let mut copy = Vec::new();
+        assert_eq!(tier.set(b"a", b"small", clock.now().after(5), clock.now()), Stored::Kept);
+        assert!(
+            matches!(reader.get(b"a", clock.now().mono_ms, &mut copy), Look::Hit { .. }) && copy == b"small"
+        );
+        assert_eq!(tier.set(b"a", &[7; 100_000], Deadline::NEVER, clock.now()), Stored::Kept);
+        assert_eq!(reader.get(b"a", clock.now().mono_ms, &mut copy), Look::Miss);
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_arena_s_is_kept_all_the_same() {
+        let (clock, mut tier) = (ManualClock::default(), ArenaTier::new(CAPACITY).unwrap());
+        let (now, far) = (clock.now(), Deadline::at(u64::MAX - 1));
+        let _ = tier.set(b"a", b"1", Deadline::NEVER, now);
+        assert!(tier.expire(b"a", far, now));
+        let mut found = None;
+        tier.get(&[b"a"], now, |_, entry| found = entry.map(|entry| (entry.value.to_vec(), entry.deadline)));
+        assert_eq!(found, Some((b"1".to_vec(), far)));
+        assert!(tier.remove(b"a", now) && !tier.remove(b"a", now));
+    }
+}
