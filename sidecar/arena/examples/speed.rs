@@ -1,7 +1,8 @@
 //! Nanoseconds for a read and a write, bytes of bookkeeping, and resident memory: the arena beside moka, quick_cache and
 //! a plain map, in one run, alternating.
 //!
-//! Usage: `speed [rounds] [writes of shifting sizes]`. Keys of 16 bytes, values of 64, keys drawn uniformly.
+//! Usage: `speed [rounds] [writes of shifting sizes]`. Keys of 16 bytes, values of 64, keys drawn uniformly
+//! where it does not say otherwise.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -34,6 +35,13 @@ impl Random {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 11) % bound
+    }
+
+    /// Below `bound`, and the smaller the likelier: zipf with an exponent close to 1.
+    fn zipf(&mut self, bound: u64) -> u64 {
+        let uniform = self.below(1 << 53) as f64 / (1_u64 << 53) as f64;
+        // Neighbours in popularity are not neighbours in memory.
+        ((bound as f64).powf(uniform) as u64).wrapping_mul(0x9e37_79b1) % bound
     }
 }
 
@@ -139,6 +147,20 @@ fn compare(count: u64, rounds: usize, note: &mut impl FnMut(&'static str, f64)) 
             }
         });
         note("get hashbrown", ns);
+        let popular: Vec<Key> = (0..len).map(|_| key_of(random.zipf(count))).collect();
+        let ns = time(len, || {
+            for key in &popular {
+                black_box(reader.get(key, 1, &mut out));
+            }
+        });
+        note("get arena, as a reader, zipf", ns);
+        let ns = time(len, || {
+            for key in &popular {
+                out.clear();
+                map.get(key).into_iter().for_each(|value| out.extend_from_slice(value));
+            }
+        });
+        note("get hashbrown, zipf", ns);
         // Each key is known only when the value before it has been read: no look-up begins before the last one ended.
         let after = |n: usize, value: &[u8]| n + usize::from(value.first().map_or(0, |byte| byte ^ VALUE[0]));
         let ns = time(len, || {

@@ -403,7 +403,7 @@ impl<C: Owned> Arena<C> {
         self.settle(0);
     }
 
-    /// Tells readers where the clock of the deadlines stands: CLOCK_MONOTONIC, in nanoseconds, when millisecond 1
+    /// Tells readers where the clock of the deadlines stands: CLOCK_BOOTTIME, in nanoseconds, when millisecond 1
     /// began.
     pub fn set_clock(&self, nanoseconds: u64) {
         self.cells.store_release(at::CLOCK, nanoseconds);

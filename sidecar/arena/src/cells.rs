@@ -20,6 +20,13 @@ pub trait Cells {
     /// Stores a word after everything that was stored before.
     fn store_release(&self, at: usize, word: u64);
 
+    /// Copies words, in no order, into as many times eight bytes.
+    fn copy(&self, at: usize, to: &mut [[u8; 8]]) {
+        for (n, chunk) in to.iter_mut().enumerate() {
+            *chunk = self.load(at + n).to_le_bytes();
+        }
+    }
+
     /// No load from before is taken for one from after.
     fn fence_acquire(&self);
 

@@ -23,7 +23,7 @@ pub mod at {
     pub const SEED: usize = 4;
     /// [`super::state`]; the only word above this line that changes.
     pub const STATE: usize = 8;
-    /// CLOCK_MONOTONIC in nanoseconds at the beginning of millisecond 1 of the deadlines.
+    /// CLOCK_BOOTTIME in nanoseconds at the beginning of millisecond 1 of the deadlines.
     pub const CLOCK: usize = 9;
     /// The last millisecond at which readers may trust the memory; `u64::MAX` for ever.
     pub const LEASE: usize = 10;

@@ -92,9 +92,9 @@ impl<C: Cells> Reader<C> {
         Look::Unsure
     }
 
-    /// The present millisecond, in the clock of the deadlines, from CLOCK_MONOTONIC in nanoseconds.
-    pub fn now(&self, monotonic_ns: u64) -> u64 {
-        monotonic_ns.saturating_sub(self.cells.load(at::CLOCK)) / 1_000_000 + 1
+    /// The present millisecond, in the clock of the deadlines, from CLOCK_BOOTTIME in nanoseconds.
+    pub fn now(&self, boottime_ns: u64) -> u64 {
+        boottime_ns.saturating_sub(self.cells.load(at::CLOCK)) / 1_000_000 + 1
     }
 
     /// How often a look-up was begun again.
@@ -199,9 +199,7 @@ impl<C: Cells> Reader<C> {
         let first = entry + HEADER_WORDS;
         // What is in it already is written over, and needs not be cleared before.
         value.resize((words - HEADER_WORDS) * WORD, 0);
-        for (n, chunk) in value.as_chunks_mut::<WORD>().0.iter_mut().enumerate() {
-            *chunk = self.cells.load(first + n).to_le_bytes();
-        }
+        self.cells.copy(first, value.as_chunks_mut::<WORD>().0);
         value.truncate(bytes);
         Some(tail.deadline)
     }

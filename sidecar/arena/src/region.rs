@@ -136,6 +136,14 @@ impl Cells for Region {
     }
 
     #[inline]
+    fn copy(&self, at: usize, to: &mut [[u8; WORD]]) {
+        let from = &self.cells()[at..at + to.len()];
+        for (chunk, cell) in to.iter_mut().zip(from) {
+            *chunk = cell.load(Ordering::Relaxed).to_le_bytes();
+        }
+    }
+
+    #[inline]
     fn fence_acquire(&self) {
         fence(Ordering::Acquire);
     }
