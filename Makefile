@@ -32,12 +32,15 @@ crds: ## Regenerate crds/ and what is derived from the kinds
 images: ## Build both container images without a Docker engine (into the cache)
 	@e2e/build-images
 
-bench: deps ## Measure against redis-server in the same run and write docs/benchmarks.md
-	@cargo build --release --quiet -p synapse-sidecar
-	@bench/sidecar "$(CARGO_TARGET_DIR)/release/synapse-sidecar"
+bench: deps ## Measure everything in one run and write docs/benchmarks.md (CLUSTER=name: the injector on it too)
+	@cargo build --release --quiet -p synapse-sidecar -p synapse-operator
+	@CLUSTER="$(CLUSTER)" bench/run
 
-demo: deps ## Bring up a cluster and tell the whole story in it
-	@e2e/demo
+# Only a KUBECONFIG given to make itself means a cluster of yours, not one that happens to be exported.
+theirs = $(if $(filter command,$(firstword $(origin KUBECONFIG))),--kubeconfig "$(KUBECONFIG)")
+
+demo: ## Bring up a cluster and tell the whole story in it
+	@e2e/demo $(theirs)
 
 demo-down: ## Remove the demo and its cluster
-	@e2e/demo down
+	@e2e/demo down $(theirs)

@@ -2,7 +2,7 @@
 # What a machine must have before a cluster can run on it: root, Linux's namespaces, Go, and a few Debian packages, which it installs.
 
 need_root() {
-    [[ $(id -u) == 0 ]] || die "this needs root, to make namespaces and mounts: run it with sudo, or point KUBECONFIG at a cluster that you have"
+    [[ $(id -u) == 0 ]] || die "this needs root, to make namespaces and mounts: run it with sudo, or use a cluster that you have: make demo KUBECONFIG=..."
 }
 
 need_debian_packages() {

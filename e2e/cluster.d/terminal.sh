@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# How the cluster speaks to a person: a line of progress, a reason to stop, a long job that shows it lives.
+# How a script speaks to a person: a line of progress, a reason to stop, a long job that shows it lives.
 
-say() { printf 'cluster: %s\n' "$*" >&2; }
+say() { printf '%s: %s\n' "${speaker:-cluster}" "$*" >&2; }
 
 die() {
     say "$*"

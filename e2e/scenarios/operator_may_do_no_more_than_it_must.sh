@@ -28,7 +28,7 @@ TEXT
 answers yes "$release_namespace" <<'TEXT'
 create leases.coordination.k8s.io
 update leases.coordination.k8s.io/synapse-operator
-patch secrets/synapse-webhook-tls
+update secrets/synapse-webhook-tls
 TEXT
 answers no "$ns" <<'TEXT'
 list secrets
@@ -41,6 +41,7 @@ delete pods
 create pods exec
 create pods eviction
 delete synapsecaches.synapse.dev
+update synapsecaches.synapse.dev finalizers
 update synapsetopics.synapse.dev
 patch mutatingwebhookconfigurations.admissionregistration.k8s.io/another
 create mutatingwebhookconfigurations.admissionregistration.k8s.io
@@ -52,6 +53,7 @@ TEXT
 answers no "$release_namespace" <<'TEXT'
 update leases.coordination.k8s.io/another
 patch secrets/another
+patch secrets/synapse-webhook-tls
 delete secrets
 list secrets
 TEXT

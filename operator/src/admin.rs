@@ -1,4 +1,6 @@
-//! The plain door for probes and Prometheus: `/livez`, `/readyz`, `/metrics`.
+//! The plain door: `/livez`, `/readyz` and `/metrics` for everyone, `/registry` and `/state` for who may.
+
+mod guard;
 
 use std::future::Future;
 use std::io;
@@ -6,13 +8,20 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
+use synapse_controllers::state;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+
+use crate::traces::follow;
+pub(crate) use guard::Guard;
+use guard::Verdict;
 
 /// What the door tells of.
 #[derive(Clone, Debug)]
@@ -23,7 +32,16 @@ pub(crate) struct Admin {
     pub(crate) reachable: watch::Receiver<bool>,
     /// Whether caches and namespaces were listed.
     pub(crate) known: watch::Receiver<bool>,
+    /// Whether this replica leads: only the leader sees pods and brokers.
+    pub(crate) leading: watch::Receiver<bool>,
+    /// What the leader saw last.
+    pub(crate) seen: Arc<state::State>,
+    /// Who may read it.
+    pub(crate) guard: Arc<Guard>,
 }
+
+const REGISTRY: &str = "/registry";
+const STATE: &str = "/state";
 
 /// Serves on `listener` until `shutdown`.
 ///
@@ -42,7 +60,13 @@ fn router(admin: Admin) -> Router {
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .merge(guarded_routes())
         .with_state(admin)
+}
+
+/// These are asked by someone and ask the API server in turn: a trace shows it. Probes and scrapes have none.
+fn guarded_routes() -> Router<Admin> {
+    Router::new().route(REGISTRY, get(registry)).route(STATE, get(state)).layer(from_fn(follow))
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {
@@ -66,37 +90,46 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use axum::body::{Body, to_bytes};
-    use axum::http::Request;
-    use tower::ServiceExt;
+/// Which pods run with a sidecar, where, for which service, and what that publishes and consumes.
+async fn registry(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    guarded(&admin, &headers, REGISTRY, |seen| json!({"instances": seen.running()})).await
+}
 
-    async fn ask(admin: &Admin, path: &str) -> (StatusCode, String) {
-        let request = Request::get(path).body(Body::empty()).unwrap();
-        let answer = router(admin.clone()).oneshot(request).await.unwrap();
-        let status = answer.status();
-        let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
-        (status, String::from_utf8(body.to_vec()).unwrap())
-    }
+/// Every cache and topic, exactly.
+async fn state(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    guarded(&admin, &headers, STATE, |seen| json!({"caches": seen.caches(), "topics": seen.topics()})).await
+}
 
-    #[tokio::test]
-    async fn readiness_needs_both_and_liveness_neither() {
-        let (reachable, known) = (watch::Sender::new(false), watch::Sender::new(false));
-        let admin = Admin {
-            registry: Arc::new(Registry::default()),
-            reachable: reachable.subscribe(),
-            known: known.subscribe(),
-        };
-        assert_eq!(ask(&admin, "/livez").await.0, StatusCode::OK);
-        let (status, why) = ask(&admin, "/readyz").await;
-        assert!(status == StatusCode::SERVICE_UNAVAILABLE && why.contains("caBundle"), "{why}");
-        reachable.send_replace(true);
-        assert!(ask(&admin, "/readyz").await.1.contains("not listed"));
-        known.send_replace(true);
-        assert_eq!(ask(&admin, "/readyz").await, (StatusCode::OK, "ok\n".to_owned()));
-        assert!(ask(&admin, "/metrics").await.1.ends_with("# EOF\n"));
-        assert_eq!(ask(&admin, "/registry").await.0, StatusCode::NOT_FOUND);
+async fn guarded(
+    admin: &Admin,
+    headers: &HeaderMap,
+    path: &'static str,
+    show: impl FnOnce(&state::State) -> Value,
+) -> Response {
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let refused = |code: StatusCode, why: String| (code, axum::Json(json!({"error": why}))).into_response();
+    match admin.guard.judge(authorization, path).await {
+        Ok(Verdict::Allowed) if *admin.leading.borrow() => axum::Json(show(&admin.seen)).into_response(),
+        Ok(Verdict::Allowed) => {
+            let why = "this replica does not lead, and only the leader sees pods and brokers: ask again, another may answer";
+            ([(header::RETRY_AFTER, "1")], refused(StatusCode::SERVICE_UNAVAILABLE, why.to_owned()))
+                .into_response()
+        }
+        Ok(Verdict::Unknown) => {
+            let why = "send a token of this cluster: Authorization: Bearer ...".to_owned();
+            ([(header::WWW_AUTHENTICATE, "Bearer")], refused(StatusCode::UNAUTHORIZED, why)).into_response()
+        }
+        Ok(Verdict::Forbidden(user)) => {
+            let why = format!("{user} may not get {path}: bind the ClusterRole synapse-registry-reader");
+            refused(StatusCode::FORBIDDEN, why)
+        }
+        Err(error) => {
+            tracing::warn!(%error, path, "unable to tell who asks");
+            let why = "the API server does not say who asks: try again".to_owned();
+            refused(StatusCode::SERVICE_UNAVAILABLE, why)
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

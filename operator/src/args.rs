@@ -76,6 +76,9 @@ pub(crate) struct Args {
         global = true
     )]
     pub(crate) log_format: Format,
+    /// Where a collector takes traces by OTLP over HTTP, such as http://collector:4318; none are made without it
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<String>,
 }
 
 #[derive(Subcommand, Clone, Copy)]

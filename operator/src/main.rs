@@ -6,6 +6,7 @@ mod release;
 mod run;
 mod signals;
 mod telemetry;
+mod traces;
 mod world;
 
 use std::process::ExitCode;
@@ -21,7 +22,6 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let args = Args::parse();
-    telemetry::start(args.log_level.clone(), args.log_format);
     let done = match args.command {
         None => run::run(args),
         Some(Command::ReleaseFinalizers) => release::run(&args),
@@ -29,7 +29,11 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "ended");
+            if tracing::dispatcher::has_been_set() {
+                tracing::error!(error = format!("{error:#}"), "ended");
+            } else {
+                eprintln!("synapse-operator: {error:#}");
+            }
             ExitCode::FAILURE
         }
     }

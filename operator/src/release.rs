@@ -17,11 +17,14 @@ use synapse_controllers::lease::decision::held;
 use synapse_controllers::topic::finalizer;
 
 use crate::args::Args;
+use crate::telemetry;
 
 /// Who holds the lease in the meantime.
 const ME: &str = "release-finalizers";
-/// How long nobody else leads: the helm hook ends within it, and the operator is deleted next.
+/// How long nobody else leads: the helm hook ends within it.
 const HELD_FOR: Duration = Duration::from_secs(60);
+/// And how long after that: the operator is deleted meanwhile. An operator that is installed again at once waits for it.
+const LEFT_FOR: Duration = Duration::from_secs(20);
 /// The leader renews, and may so lose to us, a few times.
 const ATTEMPTS: usize = 5;
 
@@ -30,27 +33,32 @@ const ATTEMPTS: usize = 5;
 /// # Errors
 /// When the API server cannot be reached or refuses.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    telemetry::start(args.log_level.clone(), args.log_format, None);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = Client::try_default().await.context("no way to the API server")?;
         let leases = Api::<Lease>::namespaced(client.clone(), &args.namespace);
-        if take(&leases, &args.lease_name).await? {
+        let taken = take(&leases, &args.lease_name, HELD_FOR).await?;
+        if taken {
             // The leader learns of it at its next renewal, and has ended by then.
             let timing = Timing::default();
             tokio::time::sleep(timing.retry.mul_f64(1.2) + Duration::from_secs(1)).await;
         }
         let released = finalizer::release_all(&client).await?;
+        if taken {
+            take(&leases, &args.lease_name, LEFT_FOR).await?;
+        }
         tracing::info!(released, "topics were let go");
         Ok(())
     })
 }
 
 /// Takes the lease from whoever holds it; false where there is none.
-async fn take(leases: &Api<Lease>, name: &str) -> Result<bool, CallError> {
+async fn take(leases: &Api<Lease>, name: &str, duration: Duration) -> Result<bool, CallError> {
     let mut attempt = 1;
     loop {
         let Some(lease) = limited("get the lease", leases.get_opt(name)).await? else { return Ok(false) };
-        let ours = held(Some(lease), name, ME, HELD_FOR, MicroTime(Timestamp::now()));
+        let ours = held(Some(lease), name, ME, duration, MicroTime(Timestamp::now()));
         match limited("take the lease", leases.replace(name, &PostParams::default(), &ours)).await {
             Ok(_) => return Ok(true),
             Err(error) if error.is_conflict() && attempt < ATTEMPTS => attempt += 1,

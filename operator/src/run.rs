@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use kube::Client;
+use axum::middleware::from_fn;
+use kube::Config;
+use kube::client::ClientBuilder;
 use prometheus_client::registry::Registry;
 use synapse_controllers::cache::Figures;
 use synapse_controllers::state::State;
@@ -21,9 +23,11 @@ use synapse_webhook::world::Worlds;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Guard};
 use crate::args::Args;
 use crate::signals::{self, asked_to_end};
+use crate::telemetry;
+use crate::traces::{Export, Propagate, follow};
 use crate::world;
 
 /// How long everything may take to stop; a pod has 30 s, of which its preStop hook takes 5.
@@ -39,7 +43,16 @@ type Ended = (&'static str, anyhow::Result<()>);
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     // Admission is a few hundred microseconds of work: two threads serve thousands of pods a second.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(compose(args))
+    runtime.block_on(async {
+        let export = Export::start(args.otlp_endpoint.as_deref(), |name| std::env::var(name).ok())?;
+        let tracer = export.as_ref().map(Export::tracer);
+        telemetry::start(args.log_level.clone(), args.log_format, tracer);
+        let done = compose(args).await;
+        if let Some(export) = export {
+            export.close().await;
+        }
+        done
+    })
 }
 
 async fn compose(args: Args) -> anyhow::Result<()> {
@@ -48,7 +61,8 @@ async fn compose(args: Args) -> anyhow::Result<()> {
     let installed = Installed { image, pull_policy: None, version: env!("CARGO_PKG_VERSION").to_owned() };
     let webhook_door = listen(args.webhook_address)?;
     let admin_door = tokio::net::TcpListener::from_std(listen(args.admin_address)?)?;
-    let client = Client::try_default().await.context("no way to the API server")?;
+    let way = Config::infer().await.context("no way to the API server")?;
+    let client = ClientBuilder::try_from(way)?.with_layer(&Propagate).build();
 
     let mut registry = Registry::default();
     let state = Arc::new(State::register(&mut registry));
@@ -69,15 +83,23 @@ async fn compose(args: Args) -> anyhow::Result<()> {
         service: args.webhook_service.clone(),
         configuration: args.webhook_configuration.clone(),
     };
+    let admin = Admin {
+        registry: Arc::new(registry),
+        reachable: is_reachable,
+        known: is_known,
+        leading: led.clone(),
+        seen: Arc::clone(&state),
+        guard: Arc::new(Guard::new(client.clone())),
+    };
     let keeper = Keeper::new(client.clone(), names, Arc::clone(&serving), led, reachable);
-    let admin = Admin { registry: Arc::new(registry), reachable: is_reachable, known: is_known };
     let leader =
         leader::Leader { client, args, me, installed, namespaces, state, figures, leading: leading.clone() };
 
     let mut tasks = JoinSet::new();
     let told = stop.clone().told();
     tasks.spawn(async move {
-        let served = server::serve(webhook_door, &serving, Arc::new(admission), told).await;
+        let routes = server::router(Arc::new(admission)).layer(from_fn(follow));
+        let served = server::serve(webhook_door, &serving, routes, told).await;
         ("webhook", served.context("the webhook's listener failed"))
     });
     let told = stop.clone().told();

@@ -1,11 +1,11 @@
-//! What the webhook must know without asking: watches caches and labelled namespaces, and publishes both.
+//! What the webhook must know without asking: watches caches, labelled namespaces and LimitRanges, and publishes them.
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{LimitRange, LimitRangeSpec, Namespace};
 use kube::api::PartialObjectMeta;
 use kube::core::ObjectMeta;
 use kube::runtime::reflector::{Store, store};
@@ -13,6 +13,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use synapse_api::cache::{SynapseCache, SynapseCacheSpec};
 use synapse_api::names;
+use synapse_desired::inject::Bounds;
 use synapse_webhook::world::{Known, Worlds};
 use tokio::sync::watch;
 
@@ -52,14 +53,23 @@ pub(crate) fn watch(
             })
             .reflect(namespaces_writer)
             .map(|event| Listed::Namespaces.after(event));
+    // Nobody waits for these: without them a sidecar is what it is in a namespace that bounds nothing.
+    let (limits, limits_writer) = store::<LimitRange>();
+    let limit_news = watcher(Api::<LimitRange>::all(client.clone()), page())
+        .default_backoff()
+        .modify(|range| range.metadata = identity(&mut range.metadata))
+        .reflect(limits_writer)
+        .map(|_| None);
     let published = namespaces.clone();
     let publishing = async move {
-        let mut news = futures::stream::select(cache_news, namespace_news).ready_chunks(TOGETHER).boxed();
+        let news = futures::stream::select(cache_news, namespace_news);
+        let mut news = futures::stream::select(news, limit_news).ready_chunks(TOGETHER).boxed();
         let (mut all_caches, mut all_namespaces) = (false, false);
         while let Some(chunk) = news.next().await {
             all_caches |= chunk.contains(&Some(Listed::Caches));
             all_namespaces |= chunk.contains(&Some(Listed::Namespaces));
-            worlds.publish(Known { caches: by_name(&caches), namespace_labels: labels(&published) });
+            let (caches, namespace_labels) = (by_name(&caches), labels(&published));
+            worlds.publish(Known { caches, namespace_labels, bounds: bounds(&limits) });
             known.send_if_modified(|known| !std::mem::replace(known, all_caches && all_namespaces) && *known);
         }
     };
@@ -113,6 +123,15 @@ fn by_name(store: &Store<SynapseCache>) -> BTreeMap<String, BTreeMap<String, Syn
 fn labels(store: &Namespaces) -> BTreeMap<String, String> {
     let value = |namespace: &PartialObjectMeta<Namespace>| namespace.labels().get(names::INJECT).cloned();
     store.state().iter().filter_map(|namespace| Some((namespace.name_any(), value(namespace)?))).collect()
+}
+
+fn bounds(store: &Store<LimitRange>) -> BTreeMap<String, Bounds> {
+    let ranges = store.state();
+    let mut by_namespace = BTreeMap::<String, Vec<&LimitRangeSpec>>::new();
+    for range in &ranges {
+        by_namespace.entry(range.namespace().unwrap_or_default()).or_default().extend(range.spec.as_ref());
+    }
+    by_namespace.into_iter().map(|(namespace, ranges)| (namespace, Bounds::of(ranges))).collect()
 }
 
 /// What a watch needs of an object, without what only costs memory.

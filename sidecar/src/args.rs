@@ -1,5 +1,6 @@
 //! What is said on the command line and in the environment: it wins over the file.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,36 +13,36 @@ use crate::telemetry;
 
 /// A near cache behind a Unix socket: memory, and Redis where one is named.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = false)]
+#[command(version, args_conflicts_with_subcommands = false, args_override_self = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
-    /// YAML file of the configuration; read again when it changes, taken up when it appears
-    #[arg(long, env = "SYNAPSE_CONFIG", value_name = "FILE")]
+    /// YAML file of the configuration; read again when it changes, taken up when it appears [env: SYNAPSE_CONFIG]
+    #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Path of the Unix socket [default: /tmp/synapse.sock]
-    #[arg(long, env = "SYNAPSE_SOCKET", value_name = "PATH", global = true)]
+    /// Path of the Unix socket [default: /tmp/synapse.sock] [env: SYNAPSE_SOCKET]
+    #[arg(long, value_name = "PATH", global = true)]
     socket: Option<String>,
-    /// URL of the Redis that holds the truth: redis://[user:password@]host[:port][/db], rediss://, unix://
-    #[arg(long, env = "SYNAPSE_REDIS_URL", value_name = "URL", hide_env_values = true)]
+    /// URL of the Redis that holds the truth: redis://[user:password@]host[:port][/db], rediss://, unix:// [env: SYNAPSE_REDIS_URL]
+    #[arg(long, value_name = "URL")]
     redis_url: Option<String>,
-    /// What every key begins with in Redis [default: synapse:cache:]
-    #[arg(long, env = "SYNAPSE_REDIS_PREFIX", value_name = "PREFIX")]
+    /// What every key begins with in Redis [default: synapse:cache:] [env: SYNAPSE_REDIS_PREFIX]
+    #[arg(long, value_name = "PREFIX")]
     redis_prefix: Option<String>,
-    /// Bytes of memory, such as 256Mi [default: 64Mi]
-    #[arg(long, env = "SYNAPSE_MEMORY", value_name = "QUANTITY")]
+    /// Bytes of memory, such as 256Mi [default: 64Mi] [env: SYNAPSE_MEMORY]
+    #[arg(long, value_name = "QUANTITY")]
     memory: Option<String>,
-    /// Where /livez, /readyz and /metrics are answered, such as 127.0.0.1:8311 [default: nowhere]
-    #[arg(long, env = "SYNAPSE_HTTP", value_name = "HOST:PORT")]
+    /// Where /livez, /readyz and /metrics are answered, such as 127.0.0.1:8311 [default: nowhere] [env: SYNAPSE_HTTP]
+    #[arg(long, value_name = "HOST:PORT")]
     http: Option<String>,
-    /// How much is logged [default: info]
-    #[arg(long, env = "SYNAPSE_LOG_LEVEL", value_enum, ignore_case = true, value_name = "LEVEL")]
+    /// How much is logged [default: info] [env: SYNAPSE_LOG_LEVEL]
+    #[arg(long, value_enum, ignore_case = true, value_name = "LEVEL")]
     log_level: Option<Level>,
-    /// The shape of a log line [default: text on a terminal, json elsewhere]
-    #[arg(long, env = "SYNAPSE_LOG_FORMAT", value_enum, ignore_case = true, value_name = "FORMAT")]
+    /// The shape of a log line [default: text on a terminal, json elsewhere] [env: SYNAPSE_LOG_FORMAT]
+    #[arg(long, value_enum, ignore_case = true, value_name = "FORMAT")]
     log_format: Option<Format>,
-    /// How long clients may take to finish after SIGTERM or SIGINT
-    #[arg(long, env = "SYNAPSE_GRACE", default_value = "20s", value_parser = parse_duration)]
+    /// How long clients may take to finish after SIGTERM or SIGINT [env: SYNAPSE_GRACE]
+    #[arg(long, default_value = "20s", value_parser = parse_duration)]
     pub(crate) grace: Duration,
 }
 
@@ -81,9 +82,31 @@ enum Format {
 /// The older name of `SYNAPSE_SOCKET`.
 const OLD_SOCKET: &str = "SYNAPSE_SOCKET_PATH";
 
+/// Flags that variables of the environment can say too; what the command line says wins.
+const VARIABLES: &[(&str, &str)] = &[
+    ("--config", "SYNAPSE_CONFIG"),
+    ("--socket", "SYNAPSE_SOCKET"),
+    ("--redis-url", "SYNAPSE_REDIS_URL"),
+    ("--redis-prefix", "SYNAPSE_REDIS_PREFIX"),
+    ("--memory", "SYNAPSE_MEMORY"),
+    ("--http", "SYNAPSE_HTTP"),
+    ("--log-level", "SYNAPSE_LOG_LEVEL"),
+    ("--log-format", "SYNAPSE_LOG_FORMAT"),
+    ("--grace", "SYNAPSE_GRACE"),
+];
+
 // === impl Args ===
 
 impl Args {
+    /// What the command line and the environment say; ends the process where they ask for help or cannot be meant.
+    pub(crate) fn read() -> Self {
+        let mut said = std::env::args_os();
+        let name = said.next().into_iter();
+        let variables =
+            VARIABLES.iter().filter_map(|(flag, name)| Some(format!("{flag}={}", variable(name)?)));
+        Self::parse_from(name.chain(variables.map(OsString::from)).chain(said))
+    }
+
     /// The socket, as far as the command line and the environment tell.
     pub(crate) fn socket_path(&self) -> PathBuf {
         let path = self.socket.clone().or_else(|| variable(OLD_SOCKET));

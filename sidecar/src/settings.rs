@@ -15,6 +15,8 @@ use crate::args::Args;
 pub(crate) struct Source {
     args: Args,
     seen: Option<Seen>,
+    /// Whether the file has gone, and that was told.
+    is_gone: bool,
 }
 
 /// What a look at the configuration found.
@@ -49,7 +51,7 @@ const MAX_FILE: u64 = 2 << 20;
 
 impl Source {
     pub(crate) fn new(args: Args) -> Self {
-        Self { args, seen: None }
+        Self { args, seen: None, is_gone: false }
     }
 
     pub(crate) fn args(&self) -> &Args {
@@ -61,15 +63,16 @@ impl Source {
     pub(crate) fn look(&mut self) -> Look {
         let file = match self.args.config.as_deref().map(read_text).transpose() {
             Ok(file) => file.flatten(),
-            Err(problems) => return self.wrong(problems),
+            Err(problems) => return self.wrong(Some(problems.to_string()), problems),
         };
-        let was_there = self.seen.as_ref().is_some_and(|seen| seen.file.is_some());
-        if file.is_none() && was_there {
-            if let Some(seen) = &mut self.seen {
-                seen.file = None;
-            }
+        let before = self.seen.as_ref().and_then(|seen| seen.file.clone());
+        let is_gone = file.is_none() && before.is_some();
+        if is_gone && !std::mem::replace(&mut self.is_gone, is_gone) {
             return Look::Gone;
         }
+        self.is_gone = is_gone;
+        // A file that has gone stays in force, and so do the files that it names.
+        let file = file.or(before);
         let written = match &file {
             None => Ok(Config::default()),
             Some(text) => from_yaml(text),
@@ -78,11 +81,7 @@ impl Source {
         let settings = match resolved {
             Ok(settings) => settings,
             Err(problems) => {
-                let seen = Seen { file, secrets: Vec::new() };
-                if self.seen.replace(seen.clone()).as_ref() == Some(&seen) {
-                    return Look::Same;
-                }
-                return Look::Wrong(problems);
+                return self.wrong(file, problems);
             }
         };
         let secrets = secrets(&settings);
@@ -96,9 +95,10 @@ impl Source {
         }
     }
 
-    /// A file that cannot be read is a problem like any other, told once.
-    fn wrong(&mut self, problems: Problems) -> Look {
-        let seen = Seen { file: Some(problems.to_string()), secrets: Vec::new() };
+    /// Problems are told once. The files that good settings named are remembered: they do not change by this.
+    fn wrong(&mut self, file: Option<String>, problems: Problems) -> Look {
+        let secrets = self.seen.as_ref().map(|seen| seen.secrets.clone()).unwrap_or_default();
+        let seen = Seen { file, secrets };
         if self.seen.replace(seen.clone()).as_ref() == Some(&seen) {
             Look::Same
         } else {
@@ -161,6 +161,20 @@ mod tests {
         assert!(found.settings.redis.is_some());
         fs::write(&secret, "redis://a").unwrap();
         assert!(matches!(source.look(), Look::New(found) if found.rotated));
+        assert!(matches!(source.look(), Look::Same));
+        let text = fs::read(&file).unwrap();
+        fs::write(&file, "speed: 3").unwrap();
+        assert!(matches!(source.look(), Look::Wrong(_)));
+        fs::write(&file, &text).unwrap();
+        assert!(matches!(source.look(), Look::New(found) if !found.rotated));
+        fs::remove_file(&file).unwrap();
+        assert!(matches!(source.look(), Look::Gone));
+        assert!(matches!(source.look(), Look::Same));
+        fs::write(&secret, "redis://b").unwrap();
+        let Look::New(found) = source.look() else { panic!("rotated") };
+        assert!(found.rotated && found.settings.redis.is_some());
+        assert!(matches!(source.look(), Look::Same));
+        fs::write(&file, text).unwrap();
         assert!(matches!(source.look(), Look::Same));
         fs::remove_file(&file).unwrap();
         assert!(matches!(source.look(), Look::Gone));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use synapse_config::resolved::{self, Settings, resolve};
 use synapse_config::written::{CoherenceMode, Config, Flush};
 use synapse_core::clock::SystemClock;
@@ -22,34 +23,58 @@ use synapse_tiers::redis::endpoint::{Endpoint, Location};
 use synapse_tiers::redis::{BEAT, Options, RedisRemote};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
+use crate::allowance;
 use crate::args::Args;
 use crate::instance::{self, Instance};
 use crate::settings::{Look, Source};
 use crate::telemetry::Logs;
+use crate::traces::Export;
 
 /// How often the configuration is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// The longest that the first attempts to connect to Redis are waited for, and how often they are looked at.
+const LONGEST_SETTLE: Duration = Duration::from_secs(3);
+const SETTLE_PAUSE: Duration = Duration::from_millis(2);
+
+/// The longest that the instance key is worth waiting for at the end.
+const LONGEST_LEAVE: Duration = Duration::from_secs(1);
+
 /// Clients at a time.
 const CONNECTIONS: usize = 10_000;
+
+/// Open files that are not clients: connections to Redis, the doors, files that are read.
+const OTHER_FILES: usize = 64;
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     // The only provider in the build; an error says that it is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let files = raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(args))
+    runtime.block_on(serve(args, files))
 }
 
-async fn serve(args: Args) -> anyhow::Result<()> {
+/// Makes the soft limit of open files the hard one, and answers it.
+fn raise_file_limit() -> u64 {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Without it there are fewer clients; nothing else depends on it.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+async fn serve(args: Args, files: u64) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let grace = args.grace;
-    let (mut sidecar, mut source) = Sidecar::start(args)?;
+    let (mut sidecar, source) = Sidecar::start(args)?;
+    settle(&sidecar.settings, sidecar.remote.as_deref()).await;
     let socket = Path::new(&sidecar.settings.socket);
-    let limits = listener::Limits { connections: CONNECTIONS, grace };
+    let connections =
+        CONNECTIONS.min(usize::try_from(files).unwrap_or(CONNECTIONS).saturating_sub(OTHER_FILES).max(1));
+    let limits = listener::Limits { connections, grace };
     let listener = Listener::bind(socket, Arc::clone(&sidecar.backend), limits)?;
     info!(socket = %socket.display(), redis = sidecar.settings.redis.is_some(), "serving");
     let (stop, draining) = drain::channel();
@@ -67,21 +92,21 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     if let Some(admin) = admin {
         doors.spawn(admin.run(draining));
     }
-    let mut look = interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            ended = &mut serving => return ended.context("the listener ended"),
-            Some(ended) = doors.join_next() => error!(?ended, "the admin door ended"),
-            _ = look.tick() => source = sidecar.look(source).await?,
-            () = sleep_until(sidecar.next_show) => sidecar.show().await,
-        }
+    // Cut off wherever it is when the end is asked for: it may be waiting for a Redis that does not answer.
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        ended = &mut serving => return ended.context("the listener ended"),
+        ended = sidecar.keep(source, &mut doors) => ended?,
     }
     stop.drain();
-    sidecar.leave().await;
+    if timeout(LONGEST_LEAVE, sidecar.leave()).await.is_err() {
+        warn!("Redis did not take back the instance key, which ends by itself");
+    }
     serving.await.context("the listener ended badly")?;
+    if let Some(export) = sidecar.export {
+        export.close().await;
+    }
     info!("ended");
     Ok(())
 }
@@ -95,6 +120,7 @@ struct Sidecar {
     instance: Instance,
     next_show: Instant,
     logs: Logs,
+    export: Option<Export>,
 }
 
 impl Sidecar {
@@ -106,15 +132,38 @@ impl Sidecar {
             Look::Wrong(problems) => (resolve(&source.args().laid_over(Config::default()))?, Some(problems)),
             Look::Same | Look::Gone => (resolve(&source.args().laid_over(Config::default()))?, None),
         };
-        let logs = Logs::start(settings.log_level, settings.log_format);
+        // A collector that is wrongly named must not cost the pod its cache either.
+        let (export, misnamed) = match Export::start() {
+            Ok(export) => (export, None),
+            Err(error) => (None, Some(error)),
+        };
+        let tracer = export.as_ref().map(Export::tracer);
+        let logs = Logs::start(settings.log_level, settings.log_format, tracer);
+        if let Some(error) = misnamed {
+            error!(error = format!("{error:#}"), "traces are not exported");
+        }
         if let Some(problems) = problems {
             error!(%problems, "the configuration cannot be used; serving from memory until it is right");
         }
+        let settings = allowance::fit(settings);
         let clock = SystemClock::start();
         let (backend, remote) = assemble(&settings, &clock);
         let backend = Arc::new(backend);
         let (instance, next_show) = (Instance::new(), Instant::now());
-        Ok((Self { settings, backend, remote, clock, instance, next_show, logs }, source))
+        Ok((Self { settings, backend, remote, clock, instance, next_show, logs, export }, source))
+    }
+
+    /// Follows the configuration and shows that it lives, for as long as nothing fails.
+    async fn keep(&mut self, mut source: Source, doors: &mut JoinSet<()>) -> anyhow::Result<()> {
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some(ended) = doors.join_next() => error!(?ended, "the admin door ended"),
+                _ = look.tick() => source = self.look(source).await?,
+                () = sleep_until(self.next_show) => self.show().await,
+            }
+        }
     }
 
     /// Takes up what has changed in the configuration.
@@ -133,7 +182,7 @@ impl Sidecar {
     }
 
     async fn take_up(&mut self, new: Settings, rotated: bool) {
-        let old = std::mem::replace(&mut self.settings, new);
+        let old = std::mem::replace(&mut self.settings, allowance::fit(new));
         let new = &self.settings;
         if (&old.socket, old.http, old.log_format) != (&new.socket, new.http, new.log_format) {
             warn!("a new socket, http address or log format takes effect at the next start");
@@ -147,6 +196,7 @@ impl Sidecar {
                 instance::leave(&old.service, &**remote).await;
             }
             let (backend, remote) = assemble(new, &self.clock);
+            settle(new, remote.as_deref()).await;
             self.backend.replace(backend);
             self.remote = remote;
         }
@@ -171,11 +221,20 @@ impl Sidecar {
     }
 }
 
+/// Waits until the first attempts to connect have ended: clients are not told that Redis is away because it is early.
+async fn settle(settings: &Settings, remote: Option<&dyn Remote>) {
+    let (Some(redis), Some(remote)) = (&settings.redis, remote) else { return };
+    let until = Instant::now() + redis.connect_timeout.min(LONGEST_SETTLE);
+    while !remote.is_settled() && Instant::now() < until {
+        sleep(SETTLE_PAUSE).await;
+    }
+}
+
 /// The cache that the settings describe, and the store behind it.
 fn assemble(settings: &Settings, clock: &SystemClock) -> (Backend, Option<Arc<dyn Remote>>) {
     let memory = &settings.memory;
     let Some(redis) = &settings.redis else {
-        return (Backend::memory(clock.clone(), memory.capacity), None);
+        return (Backend::memory(clock.clone(), memory.capacity, memory.time_to_live), None);
     };
     let tracking = redis.coherence == CoherenceMode::Tracking;
     let limits = Limits { tracking, max_stale: redis.max_stale, time_to_live: memory.time_to_live };
@@ -191,6 +250,7 @@ fn assemble(settings: &Settings, clock: &SystemClock) -> (Backend, Option<Arc<dy
         tracking,
         connect_timeout: redis.connect_timeout,
         command_timeout: redis.command_timeout,
+        room: memory.in_flight(),
         beat: BEAT,
     };
     let remote: Arc<dyn Remote> = Arc::new(RedisRemote::start(options, sink));

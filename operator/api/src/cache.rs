@@ -47,8 +47,13 @@ pub struct SynapseCacheSpec {
 }
 
 /// What each pod keeps in its own memory.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.capacity) || !isQuantity(self.capacity) || (quantity(self.capacity).compareTo(quantity('1Mi')) >= 0 && quantity(self.capacity).compareTo(quantity('1Ti')) <= 0)")
+        .message("capacity is a quantity between 1Mi and 1Ti")
+        .field_path(".capacity")
+)]
 pub struct Memory {
     /// Bytes for keys, values and their bookkeeping together, such as `256Mi`. 64Mi when absent. The
     /// sidecar's memory limit follows it.

@@ -63,14 +63,16 @@ pub enum Reason {
     InvalidUrl,
     /// A value of the spec cannot be used.
     InvalidSpec,
+    /// The configuration could not be put where pods mount it.
+    ConfigMapRefused,
     /// The broker cannot be reached.
     BrokerUnreachable,
     /// The broker answers with an error.
     BrokerRefused,
     /// The broker is too old.
     BrokerUnsupported,
-    /// Caches of different owners share one Redis.
-    SharedRedis,
+    /// The memory limit of some pods cannot hold the capacity.
+    LimitBelowCapacity,
     /// Stream and groups exist.
     StreamReady,
     /// The stream is not there yet.
@@ -206,10 +208,11 @@ impl Reason {
             Self::SecretForbidden => "SecretForbidden",
             Self::InvalidUrl => "InvalidUrl",
             Self::InvalidSpec => "InvalidSpec",
+            Self::ConfigMapRefused => "ConfigMapRefused",
             Self::BrokerUnreachable => "BrokerUnreachable",
             Self::BrokerRefused => "BrokerRefused",
             Self::BrokerUnsupported => "BrokerUnsupported",
-            Self::SharedRedis => "SharedRedis",
+            Self::LimitBelowCapacity => "LimitBelowCapacity",
             Self::StreamReady => "StreamReady",
             Self::StreamMissing => "StreamMissing",
             Self::GroupMissing => "GroupMissing",

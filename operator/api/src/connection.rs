@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
         .field_path(".url")
 )]
 pub struct Connection {
-    /// `redis://host[:port]`, or `rediss://host[:port]` for TLS. No user, no password: those belong
-    /// into a Secret, see urlFrom.
+    /// `redis://host[:port]`, or `rediss://host[:port]` for TLS. A host without a dot is a Service of this
+    /// namespace. No user, no password: those belong into a Secret, see urlFrom.
     #[schemars(length(min = 9, max = 512), regex(pattern = r"^rediss?://[^\s/?#]+(/[^\s]*)?$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -47,8 +47,17 @@ pub struct SecretKeyRef {
     pub name: String,
     /// The key in it. Of a SynapseCache: pods that are created before the object find the keys `url` and
     /// `ca.crt`.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$"))]
     pub key: String,
+}
+
+impl SecretKeyRef {
+    /// Whether the key can be a file's name. An API server refuses a pod that mounts one that cannot; objects
+    /// that were stored before the schema said so may still have it.
+    #[must_use]
+    pub fn is_a_file(&self) -> bool {
+        !matches!(self.key.as_str(), "" | "." | "..") && !self.key.contains('/')
+    }
 }
 
 /// Whom to trust when the url begins with `rediss://`.

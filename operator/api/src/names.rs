@@ -48,6 +48,10 @@ pub const ENV_CACHE: &str = "SYNAPSE_CACHE";
 pub const ENV_PUBLISHES: &str = "SYNAPSE_PUBLISHES";
 /// Topics that the pod consumes, in the sidecar alone.
 pub const ENV_CONSUMES: &str = "SYNAPSE_CONSUMES";
+/// Ports that the pod's containers declare, in the sidecar alone: its admin door stays closed on them.
+pub const ENV_PORTS_TAKEN: &str = "SYNAPSE_PORTS_TAKEN";
+/// Value of [`ENV_PORTS_TAKEN`] in a pod on its node's network.
+pub const EVERY_PORT: &str = "*";
 /// How much the sidecar logs, in the sidecar alone and only where an annotation says so.
 pub const ENV_LOG_LEVEL: &str = "SYNAPSE_LOG_LEVEL";
 
@@ -133,7 +137,7 @@ pub const KEYS: [Key; 14] = [
 ];
 
 /// Every environment variable that an injected pod may find, in the order of the documentation.
-pub const VARIABLES: [Key; 8] = [
+pub const VARIABLES: [Key; 9] = [
     Key { name: ENV_SOCKET, on: "chosen containers", meaning: "path of the Unix socket" },
     Key { name: ENV_POD, on: "chosen containers, sidecar", meaning: "name of the pod" },
     Key { name: ENV_NAMESPACE, on: "chosen containers, sidecar", meaning: "namespace of the pod" },
@@ -145,6 +149,11 @@ pub const VARIABLES: [Key; 8] = [
     Key { name: ENV_CACHE, on: "sidecar", meaning: "name of the SynapseCache" },
     Key { name: ENV_PUBLISHES, on: "sidecar", meaning: "topics that the service publishes to" },
     Key { name: ENV_CONSUMES, on: "sidecar", meaning: "topics that the service consumes" },
+    Key {
+        name: ENV_PORTS_TAKEN,
+        on: "sidecar",
+        meaning: "ports that the pod's containers declare, or `*` on the node's network: the admin door stays closed on them, whenever a cache asks for it",
+    },
     Key { name: ENV_LOG_LEVEL, on: "sidecar", meaning: "how much it logs, where an annotation says so" },
 ];
 

@@ -34,6 +34,8 @@ pub enum SkipReason {
 pub enum Problem {
     /// The cache that it names does not exist yet: memory alone until it does.
     CacheNotFound,
+    /// The cache says something that no sidecar could use; the default of that setting holds.
+    InvalidCacheSpec,
     /// The cache names a Secret that the pod does not mount (said by the controller).
     CredentialsNotMounted,
     /// An annotation's value cannot be used; the default holds.
@@ -48,12 +50,14 @@ pub enum Problem {
     VariableTaken,
     /// The memory limit cannot hold the cache's capacity.
     LimitBelowCapacity,
-    /// The pod uses its node's network, so that the sidecar's admin port is a port of the node.
+    /// The pod uses its node's network, where the admin port would be one of the node: it stays closed.
     AdminPortOnNode,
-    /// A container of the pod declares the sidecar's admin port as its own.
+    /// A container of the pod declares the sidecar's admin port as its own: it stays closed.
     AdminPortTaken,
     /// A chosen init container stands before the sidecar.
     StartsBeforeSidecar,
+    /// The pod came with our label and another value, which stays.
+    LabelTaken,
 }
 
 impl SkipReason {
@@ -118,8 +122,9 @@ impl SkipReason {
 
 impl Problem {
     /// Every problem, for metrics that show each from the start.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::CacheNotFound,
+        Self::InvalidCacheSpec,
         Self::CredentialsNotMounted,
         Self::InvalidOverride,
         Self::UnknownContainer,
@@ -130,6 +135,7 @@ impl Problem {
         Self::AdminPortOnNode,
         Self::AdminPortTaken,
         Self::StartsBeforeSidecar,
+        Self::LabelTaken,
     ];
 
     /// The word itself.
@@ -137,6 +143,7 @@ impl Problem {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CacheNotFound => "CacheNotFound",
+            Self::InvalidCacheSpec => "InvalidCacheSpec",
             Self::CredentialsNotMounted => "CredentialsNotMounted",
             Self::InvalidOverride => "InvalidOverride",
             Self::UnknownContainer => "UnknownContainer",
@@ -147,6 +154,7 @@ impl Problem {
             Self::AdminPortOnNode => "AdminPortOnNode",
             Self::AdminPortTaken => "AdminPortTaken",
             Self::StartsBeforeSidecar => "StartsBeforeSidecar",
+            Self::LabelTaken => "LabelTaken",
         }
     }
 
@@ -156,6 +164,9 @@ impl Problem {
         match self {
             Self::CacheNotFound => {
                 "the cache does not exist yet: the sidecar is a memory cache, and takes the configuration up when it comes"
+            }
+            Self::InvalidCacheSpec => {
+                "the cache says something that no sidecar could use: the default of that setting holds until it is right"
             }
             Self::CredentialsNotMounted => {
                 "the cache names a Secret that this pod, created before, does not mount: delete the pod to have it created again, or use the conventional name"
@@ -170,16 +181,19 @@ impl Problem {
             }
             Self::VariableTaken => "a container sets a variable of ours itself: its own value holds",
             Self::LimitBelowCapacity => {
-                "the sidecar's memory limit cannot hold the cache's capacity: raise the one or lower the other"
+                "the sidecar's memory limit cannot hold the cache's capacity: it keeps less; raise the limit, lower the capacity, or have a pod that is older than the capacity created again"
             }
             Self::AdminPortOnNode => {
-                "the pod uses its node's network: the admin port is opened on the node and not declared"
+                "the pod uses its node's network, where every port is one of the node: this pod's sidecar opens no admin port"
             }
             Self::AdminPortTaken => {
-                "a container declares the sidecar's admin port: change the cache's sidecar.port, since only one of the two can listen"
+                "a container declares the sidecar's admin port: this pod's sidecar opens none; change the cache's sidecar.port to have one"
             }
             Self::StartsBeforeSidecar => {
                 "a chosen init container stands before the sidecar, so that nothing answers yet while it runs"
+            }
+            Self::LabelTaken => {
+                "the pod came with the label synapse.dev/cache and another value, by which its owner may select it: it stays, and selecting by label does not find the pod among its cache's; take the label out of the pod template"
             }
         }
     }

@@ -39,8 +39,8 @@ pub struct Resources {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Amounts {
-    /// Such as `100m` or `"2"`.
-    #[schemars(length(min = 1, max = 20), regex(pattern = r"^[0-9]+(\.[0-9]+)?m?$"))]
+    /// Such as `100m` or `"2"`; in whole thousandths.
+    #[schemars(length(min = 1, max = 20), regex(pattern = r"^([0-9]+m|[0-9]+(\.[0-9]{1,3})?)$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
     /// Such as `384Mi`.

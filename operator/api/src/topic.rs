@@ -33,7 +33,7 @@ use crate::connection::{Connection, Tls};
     printcolumn(
         name = "Groups",
         type_ = "string",
-        json_path = ".status.consumerGroups[*].name",
+        json_path = ".status.groups",
         description = "Consumer groups on the broker"
     ),
     printcolumn(
@@ -211,6 +211,11 @@ pub struct SynapseTopicStatus {
     #[schemars(length(max = 41))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_id: Option<String>,
+    /// Names of the groups on the broker in one line, and how many more there are where it would become
+    /// too long. The groups themselves are in consumerGroups.
+    #[schemars(length(max = 160))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<String>,
     /// The groups on the broker, listed ones first.
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]

@@ -28,6 +28,7 @@ pub struct Stream {
     marker: String,
     stream: String,
     owner: Owner,
+    uid: String,
 }
 
 /// Whose a stream is.
@@ -66,14 +67,33 @@ pub enum Deleted {
 }
 
 impl Stream {
-    /// The stream called `stream`, on whose behalf `owner` acts.
-    pub fn new(connection: ConnectionManager, stream: &str, owner: Owner) -> Self {
-        Self { connection, marker: format!("synapse:owner:{stream}"), stream: stream.to_owned(), owner }
+    /// The stream called `stream`, on behalf of the object `owner` whose uid is `uid`.
+    pub fn new(connection: ConnectionManager, stream: &str, owner: Owner, uid: &str) -> Self {
+        let (marker, stream) = (format!("synapse:owner:{stream}"), stream.to_owned());
+        Self { connection, marker, stream, owner, uid: uid.to_owned() }
     }
 
-    /// Claims the stream unless somebody has.
+    /// Claims the stream unless somebody has. What an object of the same name claimed before is ours.
     pub async fn claim(&self, adopt: bool) -> Result<Claim, BrokerError> {
-        let marker = Marker { owner: self.owner.clone(), groups: Default::default() };
+        let claim = self.claim_once(adopt).await?;
+        match claim {
+            Claim::Ours(marker, text) if marker.uid != self.uid => {
+                let marker = Marker { uid: self.uid.clone(), ..marker };
+                let now = text_of(&marker)?;
+                if self.exchange_marker(&text, &now).await? {
+                    Ok(Claim::Ours(marker, now))
+                } else {
+                    // It was given back in this moment.
+                    self.claim_once(adopt).await
+                }
+            }
+            claim => Ok(claim),
+        }
+    }
+
+    async fn claim_once(&self, adopt: bool) -> Result<Claim, BrokerError> {
+        let (owner, uid) = (self.owner.clone(), self.uid.clone());
+        let marker = Marker { owner, uid, provisioned: false, groups: Default::default() };
         let mut call = self.script(include_str!("broker/scripts/claim.lua"));
         call.arg(text_of(&marker)?).arg(if adopt { "adopt" } else { "" });
         let (answer, text): (String, String) = self.run(&call).await?;
@@ -104,15 +124,11 @@ impl Stream {
     /// What is there.
     pub async fn observe(&self) -> Result<Seen, BrokerError> {
         let call = self.script(include_str!("broker/scripts/observe.lua"));
-        let (kind, _, entries, first, last, groups): (
-            String,
-            Option<String>,
-            u64,
-            String,
-            String,
-            Vec<String>,
-        ) = self.run(&call).await?;
-        let groups: Result<Vec<Group>, _> = groups.iter().map(|text| serde_json::from_str(text)).collect();
+        let (kind, entries, first, last, groups): (String, u64, String, String, Vec<Vec<u8>>) =
+            self.run(&call).await?;
+        // Anybody can make a group whose name is no text: it is protected as all others, but cannot be shown.
+        let groups = groups.iter().filter(|text| std::str::from_utf8(text).is_ok());
+        let groups: Result<Vec<Group>, _> = groups.map(|text| serde_json::from_slice(text)).collect();
         Ok(Seen {
             exists: kind == "stream",
             entries,
@@ -141,15 +157,16 @@ impl Stream {
         for (name, _) in listed {
             call.arg(name);
         }
-        let (removed, more, _, _, group, why): (i64, bool, u64, bool, String, String) =
-            self.run(&call).await?;
+        let (removed, more, group, why): (i64, bool, String, String) = self.run(&call).await?;
         let removed = u64::try_from(removed).map_err(|_| BrokerError::ClaimLost)?;
         Ok(Trimmed { removed, more, held: (!group.is_empty()).then_some(Held { group, why }) })
     }
 
     /// Gives the stream back if it is ours: it stays, and belongs to nobody.
     pub async fn release(&self) -> Result<bool, BrokerError> {
-        self.run(&self.script(include_str!("broker/scripts/release.lua"))).await
+        let mut call = self.script(include_str!("broker/scripts/release.lua"));
+        call.arg(&self.uid);
+        self.run(&call).await
     }
 
     /// Deletes stream and claim if they are ours, and, where asked, only once no group has anything left.

@@ -6,7 +6,7 @@ mod naked;
 mod pods;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
@@ -17,16 +17,19 @@ use kube::runtime::controller::{Action, Config, Controller, Error};
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
-use synapse_api::cache::SynapseCache;
+use synapse_api::cache::{SynapseCache, SynapseCacheStatus};
+use synapse_api::conditions::Reason;
 use synapse_api::names;
 use synapse_desired::cache::config_map::{config_map, holds};
 use synapse_desired::cache::status::{COUNTERS, Found, status};
 use synapse_desired::inject::Installed;
 use synapse_desired::sidecar_config::{Rendered, render};
+use tracing::Instrument;
 
 use crate::backoff::Backoff;
 use crate::broker::pool::Pool;
 use crate::call::{CallError, limited};
+use crate::gather::gather;
 use crate::jitter;
 use crate::report::{FIELD_MANAGER, Reports, reference};
 use crate::state::State;
@@ -35,6 +38,8 @@ pub use figures::Figures;
 
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_secs(5);
+/// The shortest time between two statuses of which only numbers differ.
+const CALM: Duration = Duration::from_secs(5);
 /// How long news are gathered: pods come and go in crowds.
 const GATHER: Duration = Duration::from_millis(300);
 
@@ -54,7 +59,7 @@ pub struct Caches {
     pub webhook: String,
     /// The namespaces that carry the label `synapse.dev/inject`.
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
-    /// How long reconciliations take.
+    /// Where what is seen is shown, and how reconciling goes.
     pub state: Arc<State>,
     /// Where exact figures go.
     pub figures: Figures,
@@ -75,12 +80,16 @@ pub async fn run(caches: Caches, workers: u16, shutdown: impl Future<Output = ()
     let (injected, injected_news) = pods::injected(&caches.client, caches.reports.clone());
     let (naked, naked_news) = naked::watch(&caches);
     let requested = naked.requests();
+    let injected_news = injected_news.filter_map(async |pod| pods::cache_of(&watched(pod)?));
+    let naked_news = naked_news.filter_map(move |pod| std::future::ready(watched(pod).and_then(&requested)));
+    let news = gather(futures::stream::select(injected_news.boxed(), naked_news.boxed()), GATHER);
     let work = Arc::new(Work { caches, injected, naked, backoff: Backoff::default() });
-    let updates = Controller::new(api, watcher::Config::default().page_size(500))
+    let controller = Controller::new(api, watcher::Config::default().page_size(500));
+    work.caches.state.follow(controller.store());
+    let updates = controller
         .owns(config_maps, watcher::Config::default().labels(names::CACHE).page_size(500))
-        .watches_stream(injected_news, |pod: Pod| pods::cache_of(&pod))
-        .watches_stream(naked_news, requested)
-        .with_config(Config::default().concurrency(workers).debounce(GATHER))
+        .reconcile_on(news)
+        .with_config(Config::default().concurrency(workers))
         .graceful_shutdown_on(shutdown)
         .run(reconcile, retry, Arc::clone(&work));
     let mut updates = std::pin::pin!(updates);
@@ -89,6 +98,8 @@ pub async fn run(caches: Caches, workers: u16, shutdown: impl Future<Output = ()
             Err(Error::ObjectNotFound(gone)) => {
                 let namespace = gone.namespace.as_deref().unwrap_or_default();
                 work.caches.figures.forget(namespace, &gone.name);
+                work.caches.state.forget_cache(namespace, &gone.name);
+                work.caches.state.gone::<SynapseCache>(namespace, &gone.name);
                 work.backoff.reset(namespace, &gone.name);
             }
             Err(error) => tracing::debug!(%error, "cache controller"),
@@ -97,14 +108,24 @@ pub async fn run(caches: Caches, workers: u16, shutdown: impl Future<Output = ()
     }
 }
 
+/// What a watch brought, if it is no error.
+fn watched<T>(news: watcher::Result<T>) -> Option<T> {
+    news.inspect_err(|error| tracing::warn!(%error, "unable to watch pods; trying again")).ok()
+}
+
 async fn reconcile(cache: Arc<SynapseCache>, work: Arc<Work>) -> Result<Action, CallError> {
-    let begun = Instant::now();
+    let visit_of = work.caches.state.visit(&*cache);
     let visited = if cache.metadata.deletion_timestamp.is_some() {
         Ok(Action::await_change())
     } else {
-        visit(&cache, &work).await
+        let span = tracing::info_span!(
+            "reconcile SynapseCache",
+            namespace = cache.namespace(),
+            name = cache.name_any()
+        );
+        visit(&cache, &work).instrument(span).await
     };
-    work.caches.state.reconciled("SynapseCache", begun.elapsed(), visited.is_ok());
+    visit_of.done(visited.is_ok());
     visited
 }
 
@@ -113,9 +134,10 @@ async fn visit(cache: &SynapseCache, work: &Work) -> Result<Action, CallError> {
     let caches = &work.caches;
     let (namespace, name) = (cache.namespace().unwrap_or_default(), cache.name_any());
     let rendered = render(&namespace, &name, &cache.spec);
-    if let Ok(rendered) = &rendered {
-        mount(caches, cache, &namespace, &name, rendered).await?;
-    }
+    let mounted = match &rendered {
+        Ok(rendered) => mount(caches, cache, &namespace, &name, rendered).await,
+        Err(_) => Ok(()),
+    };
     let observed = pods::of(&work.injected, &namespace, &name);
     let heard = instances::hear(caches, &namespace, &name, &cache.spec, observed).await;
     let again = if heard.unresolved.is_some() || heard.unheard.is_some() {
@@ -128,6 +150,7 @@ async fn visit(cache: &SynapseCache, work: &Work) -> Result<Action, CallError> {
         spec: &cache.spec,
         image: &caches.installed.image,
         rendered: rendered.as_ref().map_err(ToString::to_string),
+        unmounted: mounted.as_ref().err().map(|error| (Reason::ConfigMapRefused, error.to_string())),
         unresolved: heard.unresolved,
         pods: &heard.pods,
         naked: work.naked.count(&namespace, &name),
@@ -136,9 +159,20 @@ async fn visit(cache: &SynapseCache, work: &Work) -> Result<Action, CallError> {
     let before = cache.status.clone().unwrap_or_default();
     let after = status(&found, &before, cache.metadata.generation, &Time(Timestamp::now()));
     caches.figures.saw(&namespace, &name, after.pods.as_ref(), &heard.pods);
-    caches.reports.status(cache, cache.status.as_ref(), &after, &COUNTERS).await?;
+    caches.state.saw_cache(cache, &after, &heard.pods);
+    let calm = summary(&before) == summary(&after) && caches.reports.was_just_written(cache, CALM);
+    let again = if calm { again.min(CALM) } else { again };
+    if !calm {
+        caches.reports.status(cache, cache.status.as_ref(), &after, &COUNTERS).await?;
+    }
     caches.reports.transition(&reference(cache), &before.conditions, &after.conditions).await;
-    Ok(Action::requeue(again))
+    mounted.map(|()| Action::requeue(again))
+}
+
+/// What must be said at once when it changes; numbers of pods can wait for a moment.
+fn summary(status: &SynapseCacheStatus) -> Vec<(&str, &str, &str)> {
+    let said = status.conditions.iter();
+    said.map(|condition| (&*condition.type_, &*condition.status, &*condition.reason)).collect()
 }
 
 /// Applies the ConfigMap, unless it is as it should be.

@@ -1,5 +1,7 @@
 //! What the operator says about an object: its status, when one is due, and events.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
@@ -94,6 +96,12 @@ impl Reports {
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the status of `object` was written less than `ago` before now.
+    pub fn was_just_written<K: Resource>(&self, object: &K, ago: Duration) -> bool {
+        let age = written(object).and_then(|at| Duration::try_from(Timestamp::now().duration_since(at)).ok());
+        age.is_some_and(|age| age < ago)
     }
 
     /// Says in an event that the summary of `object` changed, if it did.

@@ -5,7 +5,7 @@ pub mod finalizer;
 mod known;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::{Stream as Updates, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -18,6 +18,7 @@ use synapse_api::topic::SynapseTopic;
 use synapse_desired::topic::deletion::needs_finalizer;
 use synapse_desired::topic::status::{COUNTERS, Outcome, status};
 use synapse_desired::topic::{Difference, Owner, Wanted, wanted};
+use tracing::Instrument;
 
 use crate::backoff::Backoff;
 use crate::broker::Stream;
@@ -83,8 +84,14 @@ impl Topics {
         }
     }
 
-    fn stream(&self, address: &Address, stream: &str, owner: Owner) -> Result<Stream, BrokerError> {
-        Ok(Stream::new(self.pool.connection(address)?, stream, owner))
+    fn stream(
+        &self,
+        address: &Address,
+        stream: &str,
+        owner: Owner,
+        uid: &str,
+    ) -> Result<Stream, BrokerError> {
+        Ok(Stream::new(self.pool.connection(address)?, stream, owner, uid))
     }
 }
 
@@ -99,6 +106,7 @@ pub async fn run(
         .with_config(Config::default().concurrency(workers).debounce(Duration::from_millis(200)))
         .graceful_shutdown_on(shutdown);
     let store = controller.store();
+    topics.state.follow(store.clone());
     let updates = controller.run(reconcile, retry, Arc::clone(&topics));
     let work = drain(updates, &topics);
     tokio::select! {
@@ -118,6 +126,7 @@ where
             Err(Error::ObjectNotFound(gone)) => {
                 let namespace = gone.namespace.as_deref().unwrap_or_default();
                 topics.state.forget_topic(namespace, &gone.name);
+                topics.state.gone::<SynapseTopic>(namespace, &gone.name);
                 topics.backoff.reset(namespace, &gone.name);
             }
             Err(error) => tracing::debug!(%error, "topic controller"),
@@ -128,13 +137,18 @@ where
 
 /// One visit: what is there, what should be, what was done, what is said.
 async fn reconcile(topic: Arc<SynapseTopic>, topics: Arc<Topics>) -> Result<Action, TopicError> {
-    let begun = Instant::now();
-    let action = if topic.metadata.deletion_timestamp.is_some() {
-        deletion::reconcile(&topic, &topics, Timestamp::now()).await
-    } else {
-        visit(&topic, &topics).await
+    let visit_of = topics.state.visit(&*topic);
+    let span =
+        tracing::info_span!("reconcile SynapseTopic", namespace = topic.namespace(), name = topic.name_any());
+    let work = async {
+        if topic.metadata.deletion_timestamp.is_some() {
+            deletion::reconcile(&topic, &topics, Timestamp::now()).await
+        } else {
+            visit(&topic, &topics).await
+        }
     };
-    topics.state.reconciled("SynapseTopic", begun.elapsed(), action.is_ok());
+    let action = work.instrument(span).await;
+    visit_of.done(action.is_ok());
     action
 }
 
@@ -175,21 +189,26 @@ async fn bring(topic: &SynapseTopic, topics: &Topics, wanted: &Wanted) -> Provis
         Ok(address) => address,
         Err(unresolved) => return said(Outcome::Unusable(unresolved.reason, unresolved.message)),
     };
-    let stream = match topics.stream(&address, &wanted.stream, owner.clone()) {
+    let uid = topic.uid().unwrap_or_default();
+    let stream = match topics.stream(&address, &wanted.stream, owner.clone(), &uid) {
         Ok(stream) => stream,
-        Err(error) => return said(Outcome::Unusable(error.reason(), error.to_string())),
+        Err(error @ BrokerError::Url(_)) => {
+            return said(Outcome::Unusable(error.reason(), error.to_string()));
+        }
+        Err(error) => return said(Outcome::Unavailable(error.reason(), error.to_string())),
     };
-    match provision(&stream, wanted, |claimed| is_void(topics, claimed)).await {
+    let provisioned = provision(&stream, wanted, |claimed| is_void(topics, claimed, &wanted.stream)).await;
+    topics.pool.told(&address, provisioned.as_ref().err());
+    match provisioned {
         Ok(provisioned) => {
-            if matches!(provisioned.outcome, Outcome::Worked { .. }) {
-                topics.known.remember(&owner, address.clone(), &wanted.stream);
+            if matches!(provisioned.outcome, Outcome::Worked { .. })
+                && let Some(left) = topics.known.remember(&owner, address, &wanted.stream, uid)
+            {
+                known::release(topics, owner, &left).await;
             }
             provisioned
         }
-        Err(error) => {
-            topics.pool.failed(&address, &error);
-            said(Outcome::Unavailable(error.reason(), error.to_string()))
-        }
+        Err(error) => said(Outcome::Unavailable(error.reason(), error.to_string())),
     }
 }
 
@@ -197,13 +216,18 @@ fn said(outcome: Outcome) -> Provisioned {
     Provisioned { outcome, more: false, created: false }
 }
 
-/// Whether the object that made a claim in this cluster is gone. What other clusters claim cannot be judged from here.
-async fn is_void(topics: &Topics, claimed: Owner) -> bool {
+/// Whether the object that made a claim on `stream` in this cluster is gone, or was made anew for another stream. What
+/// other clusters claim cannot be judged from here.
+async fn is_void(topics: &Topics, claimed: Owner, stream: &str) -> bool {
     if claimed.cluster != topics.cluster {
         return false;
     }
     let api: Api<SynapseTopic> = Api::namespaced(topics.client.clone(), &claimed.namespace);
-    matches!(limited("look for the owner of a claim", api.get_opt(&claimed.name)).await, Ok(None))
+    match limited("look for the owner of a claim", api.get_opt(&claimed.name)).await {
+        Ok(None) => true,
+        Ok(Some(owner)) => owner.spec.name.as_ref().unwrap_or(&claimed.name) != stream,
+        Err(_) => false,
+    }
 }
 
 async fn tell(
@@ -222,19 +246,22 @@ async fn tell(
     if let Outcome::Worked { differences, .. } = &provisioned.outcome
         && provisioned.created
     {
-        for difference in differences {
-            let note = match difference {
-                Difference::StreamMissing => {
-                    "the stream was gone from the broker and was made anew".to_owned()
-                }
-                Difference::GroupMissing(name) => {
-                    format!("group {name} was gone from the broker and was made anew where it had been")
-                }
-            };
-            topics.reports.event(&object, true, "DriftRepaired", "Repair", note).await;
+        // One event for all: of several with one reason, the API server would be told the first.
+        let repaired: Vec<_> = differences.iter().map(repaired).collect();
+        if !repaired.is_empty() {
+            topics.reports.event(&object, true, "DriftRepaired", "Repair", repaired.join("; ")).await;
         }
     }
     Ok(())
+}
+
+fn repaired(difference: &Difference) -> String {
+    match difference {
+        Difference::StreamMissing => "the stream was gone from the broker and was made anew".to_owned(),
+        Difference::GroupMissing(name) => {
+            format!("group {name} was gone from the broker and was made anew where it had been")
+        }
+    }
 }
 
 fn retry(topic: Arc<SynapseTopic>, error: &TopicError, _: Arc<Topics>) -> Action {

@@ -22,7 +22,7 @@ fn owner(name: &str) -> Owner {
 
 fn stream(server: &RedisServer, owner: Owner) -> Stream {
     let address = Address { url: server.url(), authorities: None };
-    Stream::new(Pool::default().connection(&address).unwrap(), "events", owner)
+    Stream::new(Pool::default().connection(&address).unwrap(), "events", owner, "u1")
 }
 
 fn wanted(groups: &[&str], limits: Option<Limits>) -> Wanted {
@@ -287,6 +287,26 @@ async fn a_broker_that_is_gone_is_an_answer_and_one_that_returns_is_used_again()
 }
 
 #[tokio::test]
+async fn a_trim_looks_at_a_bounded_part_whatever_the_limit_is() {
+    let server = RedisServer::start();
+    let ours = stream(&server, owner("a"));
+    server.add("events", 1000);
+    let adopting = Wanted { adopt: true, ..wanted(&[], None) };
+    brought(&ours, &adopting).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    for limits in [
+        older_than(Duration::from_millis(1)).unwrap(),
+        Limits { entries: Some(10), age: None, protect: false },
+    ] {
+        let trimmed = ours.trim(limits, &[]).await.unwrap();
+        assert_eq!((trimmed.removed, trimmed.more), (256, true), "{limits:?}");
+    }
+    let all = Wanted { limits: older_than(Duration::from_millis(1)), ..adopting };
+    let (seen, ..) = worked(brought(&ours, &all).await);
+    assert_eq!(seen.entries, 0);
+}
+
+#[tokio::test]
 async fn a_url_that_cannot_be_used_does_not_show_its_password() {
     let address = Address { url: "redis://user:secret@:::".into(), authorities: None };
     let error = Pool::default().connection(&address).err().unwrap();
@@ -302,7 +322,9 @@ async fn tls_is_trusted_by_the_authorities_that_are_given_and_by_no_others() {
     let url = format!("rediss://localhost:{port}");
     let claim = async |authorities: String| {
         let address = Address { url: url.clone(), authorities: Some(authorities) };
-        Stream::new(Pool::default().connection(&address).unwrap(), "events", owner("a")).claim(false).await
+        Stream::new(Pool::default().connection(&address).unwrap(), "events", owner("a"), "u1")
+            .claim(false)
+            .await
     };
     assert!(claim(authority).await.is_ok());
     let (another, ..) = certificates();
@@ -317,7 +339,9 @@ async fn what_a_user_may_not_do_is_a_refusal_and_a_wrong_password_too() {
     let claim = async |user: &str, password: &str| {
         let url = format!("{}?user={user}&pass={password}", server.url());
         let address = Address { url, authorities: None };
-        Stream::new(Pool::default().connection(&address).unwrap(), "events", owner("a")).claim(false).await
+        Stream::new(Pool::default().connection(&address).unwrap(), "events", owner("a"), "u1")
+            .claim(false)
+            .await
     };
     assert!(claim("owner", "pw").await.is_ok());
     assert!(matches!(claim("reader", "pw").await.unwrap_err(), BrokerError::Refused(_)));

@@ -1,5 +1,6 @@
 //! What is added to a pod that asks for a cache: one pure function from a pod to a patch that only adds.
 
+mod bounds;
 mod containers;
 mod findings;
 mod overrides;
@@ -20,7 +21,8 @@ use serde_json::Value;
 use synapse_api::cache::SynapseCacheSpec;
 use synapse_api::reasons::{Problem, SkipReason};
 
-pub use findings::Finding;
+pub use bounds::Bounds;
+pub use findings::{Finding, Noted};
 pub use status::{InjectedStatus, injected_status};
 
 use findings::Findings;
@@ -41,6 +43,8 @@ pub struct World<'a> {
     pub namespace_label: Option<&'a str>,
     /// The caches of the namespace.
     pub caches: Option<&'a BTreeMap<String, SynapseCacheSpec>>,
+    /// What the namespace allows a container.
+    pub bounds: Option<&'a Bounds>,
     /// What the operator was installed with.
     pub installed: &'a Installed,
 }
@@ -99,7 +103,7 @@ fn attempt(pod: &Value, world: &World<'_>) -> Result<Injected, SkipReason> {
     let service = service::name(&pod, &mut findings);
 
     containers::give_socket(&pod, &volumes, service.as_deref(), &mut additions, &mut findings);
-    if before.is_none() {
+    let Some(before) = before else {
         if spec.is_none() {
             findings.add(
                 Problem::CacheNotFound,
@@ -114,18 +118,26 @@ fn attempt(pod: &Value, world: &World<'_>) -> Result<Injected, SkipReason> {
             &overrides,
             &volumes,
             service.as_deref(),
-            world.installed,
+            world,
             &mut findings,
         );
         let own_volumes = volumes.definitions(cache, spec);
+        status::label(&pod, cache, &mut additions, &mut findings);
         let status =
             InjectedStatus::new(cache, world.installed, &volumes, &container, &own_volumes, &findings);
         additions.extend(pod.spec(), &["spec"], "volumes", own_volumes);
         additions.insert_first(pod.spec(), &["spec"], "initContainers", vec![container]);
-        status.write(&pod, cache, &mut additions);
+        status.write(&pod, &mut additions);
+        return Ok(Injected { patch: additions.into_patch(), problems: findings.list().to_vec() });
+    };
+    // A later pass notes what it found, and tells only that.
+    let problems = findings.beside(&before.problems);
+    let status = before.clone().with(&problems);
+    if status != before {
+        status.write(&pod, &mut additions);
     }
     if additions.is_empty() {
         return Err(SkipReason::AlreadyInjected);
     }
-    Ok(Injected { patch: additions.into_patch(), problems: findings.into_list() })
+    Ok(Injected { patch: additions.into_patch(), problems })
 }

@@ -1,6 +1,7 @@
 //! What a topic should be on its broker, and the steps from what it is: values in, values out.
 
 pub mod deletion;
+mod groups;
 pub mod status;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,12 @@ pub struct Marker {
     /// Who claimed it.
     #[serde(flatten)]
     pub owner: Owner,
+    /// Uid of the object: one that is created anew under the same name is another.
+    #[serde(default)]
+    pub uid: String,
+    /// Whether the stream was there once.
+    #[serde(default)]
+    pub provisioned: bool,
     /// The groups made so far, each with the id after which it would go on: a group that somebody destroys comes
     /// back where it was, neither skipping entries nor repeating all of them.
     #[serde(default)]
@@ -167,7 +174,7 @@ pub fn wanted(name: &str, spec: &SynapseTopicSpec) -> Result<Wanted, InvalidSpec
 pub fn plan(wanted: &Wanted, marker: &Marker, seen: &Seen) -> Plan {
     let mut plan = Plan::default();
     let is_there = |name: &str| seen.groups.iter().any(|group| group.name == name);
-    let provisioned_before = !marker.groups.is_empty();
+    let provisioned_before = marker.provisioned || !marker.groups.is_empty();
     if !seen.exists && provisioned_before && wanted.drift != Drift::Ignore {
         plan.differences.push(Difference::StreamMissing);
     }
@@ -201,7 +208,7 @@ pub fn remembered(marker: &Marker, wanted: &Wanted, seen: &Seen) -> Marker {
         };
         Some((name.clone(), position))
     });
-    Marker { owner: marker.owner.clone(), groups: groups.collect() }
+    Marker { provisioned: marker.provisioned || seen.exists, groups: groups.collect(), ..marker.clone() }
 }
 
 /// The id after which a group would go on, so that it is given again what it has pending.

@@ -7,6 +7,7 @@
 mod inspect;
 mod issue;
 
+use inspect::is_certificate;
 pub use inspect::{InspectError, Inspected, inspect, verifies};
 pub use issue::IssueError;
 
@@ -62,6 +63,17 @@ impl Material {
     #[must_use]
     pub fn bundle(&self) -> String {
         self.authorities.concat()
+    }
+
+    /// Publishes `authorities`, too, as far as they are certificates and there is room. They sign nothing any more, and
+    /// are dropped when the serving certificate is [`OVERLAP`] old.
+    pub fn trust_also(&mut self, authorities: impl IntoIterator<Item = String>) {
+        for authority in authorities {
+            let known = self.authorities.iter().any(|known| known.trim() == authority.trim());
+            if self.authorities.len() < MAX_AUTHORITIES && !known && is_certificate(&authority) {
+                self.authorities.push(authority);
+            }
+        }
     }
 
     /// Carries `plan` out at `now` (seconds since 1970) for a server of the DNS names `hosts`.

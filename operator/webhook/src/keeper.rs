@@ -106,8 +106,12 @@ impl Keeper {
                 Ok(ready) => ready,
                 Err(error) => {
                     tracing::warn!(%error, "unable to keep the webhook's certificates; trying again");
-                    // What was true stays true while the API server is away; the certificate still counts down.
+                    // What was true stays true while the API server is away, for as long as the certificate lives.
                     *self.ready.borrow()
+                        && self
+                            .served
+                            .as_ref()
+                            .is_some_and(|served| self.is_accepted(served, &served.bundle(), now()))
                 }
             };
             self.ready.send_if_modified(|was| std::mem::replace(was, ready) != ready);
@@ -118,31 +122,43 @@ impl Keeper {
     async fn step(&mut self, now: i64) -> Result<bool, KeepError> {
         let leading = *self.leading.borrow();
         let secret = self.secret().await?;
+        let configuration = self.configuration().await?;
+        let mut bundles = configuration.as_ref().map(bundles).unwrap_or_default();
         let mut material = secret.as_ref().and_then(read_secret);
         if leading {
             let todo = plan(material.as_ref(), &self.hosts(), now);
             if todo != Plan::Keep {
-                let next = Material::follow(material.as_ref(), todo, &self.hosts(), now)?;
+                let mut next = Material::follow(material.as_ref(), todo, &self.hosts(), now)?;
+                if todo == Plan::Make {
+                    // Other replicas go on serving what these verify, until they see the Secret.
+                    next.trust_also(bundles.iter().flat_map(|(_, bundle)| split_bundle(bundle)));
+                }
                 self.write_secret(secret, &next).await?;
                 tracing::info!(plan = ?todo, secret = self.names.secret, "certificates changed");
                 material = Some(next);
             }
         }
         let Some(material) = material else { return Ok(false) };
-        let configuration = self.configuration().await?;
         // Published first, served second: what is served must be known to the API server already.
-        let bundles = match configuration {
-            Some(configuration) if leading => self.publish(&configuration, &material).await?,
-            Some(configuration) => bundles(&configuration),
-            None => Vec::new(),
-        };
-        if self.served.as_ref() != Some(&material) {
-            self.serving.exchange(&material.certificate, &material.key)?;
-            self.served = Some(material.clone());
+        if leading && let Some(configuration) = &configuration {
+            bundles = self.publish(configuration, &material).await?;
         }
-        let host = self.hosts().swap_remove(0);
-        Ok(!bundles.is_empty()
-            && bundles.iter().all(|(_, bundle)| verifies(bundle, &material.certificate, &host, now)))
+        let is_accepted = |material: &Material| {
+            !bundles.is_empty() && bundles.iter().all(|(_, bundle)| self.is_accepted(material, bundle, now))
+        };
+        let old = self.served.as_ref();
+        // A leader may have ended between the Secret and the bundle: who serves what is accepted goes on with that.
+        if old != Some(&material) && (is_accepted(&material) || !old.is_some_and(is_accepted)) {
+            self.serving.exchange(&material.certificate, &material.key)?;
+            let accepted = is_accepted(&material);
+            self.served = Some(material);
+            return Ok(accepted);
+        }
+        Ok(old.is_some_and(is_accepted))
+    }
+
+    fn is_accepted(&self, material: &Material, bundle: &str, now: i64) -> bool {
+        verifies(bundle, &material.certificate, &self.hosts()[0], now)
     }
 
     /// Names of the Service, as the API server and others call it.
@@ -284,26 +300,4 @@ fn now() -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_written_into_the_secret_is_read_back() {
-        let hosts = vec!["a.b.svc".to_owned()];
-        let one = Material::follow(None, Plan::Make, &hosts, now()).unwrap();
-        let two = Material::follow(Some(&one), Plan::AddAuthority, &hosts, now()).unwrap();
-        for material in [one, two] {
-            let secret = Secret { data: Some(data(&material)), ..Secret::default() };
-            let read = read_secret(&secret).unwrap();
-            assert_eq!(read.bundle().replace("\r\n", "\n"), material.bundle().replace("\r\n", "\n"));
-            assert_eq!(plan(Some(&read), &hosts, now()), plan(Some(&material), &hosts, now()));
-        }
-    }
-
-    #[test]
-    fn a_secret_that_lacks_a_part_counts_as_none() {
-        let secret = Secret { data: Some(BTreeMap::new()), ..Secret::default() };
-        assert!(read_secret(&secret).is_none());
-        assert!(read_secret(&Secret::default()).is_none());
-    }
-}
+mod tests;

@@ -9,8 +9,11 @@ use serde_json::{Value, json};
 use synapse_api::names;
 use synapse_api::reasons::SkipReason;
 use synapse_desired::inject::{Finding, Injected, Installed, Outcome, World, inject};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::metrics::{INJECTED, Metrics};
+use crate::weight::{MAX_TOKENS, Room, Share, tokens};
 use crate::world::Worlds;
 
 /// How long a pod of a labelled namespace may wait for the watch to tell of that label. A namespace and its pods are
@@ -27,6 +30,7 @@ pub struct Admission {
     worlds: Arc<Worlds>,
     installed: Installed,
     metrics: Metrics,
+    room: Room,
 }
 
 /// A request that is no AdmissionReview.
@@ -38,6 +42,9 @@ pub enum ReviewError {
     /// JSON of another shape.
     #[error("failed to read the AdmissionReview: {0}")]
     Shape(&'static str),
+    /// So many values and keys that parsing them would take the operator's memory.
+    #[error("failed to read the AdmissionReview: it has {0} values and keys, of which {MAX_TOKENS} are read")]
+    TooMany(usize),
 }
 
 // === impl Admission ===
@@ -46,7 +53,7 @@ impl Admission {
     /// Answers from `worlds`, for what was `installed`.
     #[must_use]
     pub fn new(worlds: Arc<Worlds>, installed: Installed, metrics: Metrics) -> Self {
-        Self { worlds, installed, metrics }
+        Self { worlds, installed, metrics, room: Room::default() }
     }
 
     /// The answer to the review in `body`.
@@ -55,27 +62,44 @@ impl Admission {
     /// When `body` is not an AdmissionReview of `admission.k8s.io/v1`.
     pub async fn review(&self, body: &[u8]) -> Result<Value, ReviewError> {
         let begun = Instant::now();
-        let answer = self.answer(body, begun).await;
+        let span = tracing::info_span!("review", namespace = Empty, pod = Empty, outcome = Empty);
+        let answer = self.answer(body, begun).instrument(span).await;
         if answer.is_err() {
-            self.metrics.refused();
+            self.refused();
         }
         answer
     }
 
     async fn answer(&self, body: &[u8], begun: Instant) -> Result<Value, ReviewError> {
-        let review: Value = serde_json::from_slice(body)?;
+        let (mut review, mut share) = self.parse(body).await?;
         let request = Request::read(&review)?;
-        if request.names_no_cache() {
-            self.wait_for_label(request.namespace).await;
+        if request.names_no_cache() && !self.knows_label(request.namespace) {
+            let namespace = request.namespace.to_owned();
+            // A second is long: what waits holds no more than its body.
+            drop((review, share));
+            self.wait_for_label(&namespace).await;
+            (review, share) = self.parse(body).await?;
         }
+        let _share = share;
+        let request = Request::read(&review)?;
         let known = self.worlds.known();
         let world = World {
             namespace: request.namespace,
             namespace_label: known.namespace_labels.get(request.namespace).map(String::as_str),
             caches: known.caches.get(request.namespace),
+            bounds: known.bounds.get(request.namespace),
             installed: &self.installed,
         };
         let outcome = inject(request.pod, &world);
+        let span = Span::current();
+        span.record("namespace", request.namespace).record("pod", request.name);
+        span.record(
+            "outcome",
+            match &outcome {
+                Outcome::Injected(_) => INJECTED,
+                Outcome::Skipped(reason) => reason.as_str(),
+            },
+        );
         let seconds = begun.elapsed().as_secs_f64();
         let mut response = json!({"uid": request.uid, "allowed": true});
         match &outcome {
@@ -102,12 +126,42 @@ impl Admission {
         Ok(json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}))
     }
 
+    /// Parses `body`, once there is room for what becomes of it.
+    async fn parse(&self, body: &[u8]) -> Result<(Value, Share), ReviewError> {
+        let tokens = tokens(body);
+        if tokens > MAX_TOKENS {
+            return Err(ReviewError::TooMany(tokens));
+        }
+        let share = self.room.for_parsed(body.len(), tokens).await;
+        Ok((serde_json::from_slice(body)?, share))
+    }
+
+    /// The same with another room.
+    #[cfg(test)]
+    pub(crate) fn within(self, room: Room) -> Self {
+        Self { room, ..self }
+    }
+
+    /// The room that reviews share.
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
+    }
+
+    /// Counts what was no review, or could not be read.
+    pub(crate) fn refused(&self) {
+        self.metrics.refused();
+    }
+
+    fn knows_label(&self, namespace: &str) -> bool {
+        self.worlds.known().namespace_labels.contains_key(namespace)
+    }
+
     /// Waits, within [`LABEL_WAIT`], until the label of `namespace` is known. Only pods that name no cache come here,
     /// and those reach the webhook only from labelled namespaces.
     async fn wait_for_label(&self, namespace: &str) {
         let mut changes = self.worlds.changes();
         let known = async {
-            while !self.worlds.known().namespace_labels.contains_key(namespace) {
+            while !self.knows_label(namespace) {
                 if changes.changed().await.is_err() {
                     return;
                 }

@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use synapse_api::cache::SynapseCacheSpec;
+use synapse_desired::inject::Bounds;
 use tokio::sync::watch;
 
-/// The caches and the labels of namespaces, at one moment.
+/// The caches, the labels of namespaces and what these allow, at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     /// Caches by namespace and name.
     pub caches: BTreeMap<String, BTreeMap<String, SynapseCacheSpec>>,
     /// Value of the label `synapse.dev/inject` by namespace, where there is one.
     pub namespace_labels: BTreeMap<String, String>,
+    /// What containers are allowed, by namespace, where something says it.
+    pub bounds: BTreeMap<String, Bounds>,
 }
 
 /// What is known, read without a lock and replaced as a whole.

@@ -38,6 +38,14 @@ pub struct Memory {
     pub time_to_live: Option<Duration>,
 }
 
+impl Memory {
+    /// What may be under way on one connection, in bytes: it comes on top of the capacity, and a small cache has little
+    /// room beside it.
+    pub fn in_flight(&self) -> usize {
+        usize::try_from(self.capacity / 4).unwrap_or(MAX_IN_FLIGHT).clamp(MIN_IN_FLIGHT, MAX_IN_FLIGHT)
+    }
+}
+
 /// The Redis that holds the truth.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Redis {
@@ -100,6 +108,8 @@ pub const DEFAULT_MAX_STALE: Duration = Duration::from_secs(5);
 
 const MIN_CAPACITY: u64 = 1 << 20;
 const MAX_CAPACITY: u64 = 1 << 40;
+const MIN_IN_FLIGHT: usize = 8 << 20;
+const MAX_IN_FLIGHT: usize = 128 << 20;
 /// `sun_path` holds 108 bytes, one of them the final zero.
 const MAX_SOCKET_PATH: usize = 107;
 const MAX_PREFIX: usize = 512;

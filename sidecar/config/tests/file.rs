@@ -132,3 +132,12 @@ fn contradictions_are_refused() {
     assert_eq!(one("redis: {url: redis://h, tls: {caFile: /x}}"), "redis.tls.caFile");
     assert_eq!(one("memory: {capacity: 1Ki}"), "memory.capacity");
 }
+
+#[test]
+fn what_may_be_under_way_follows_the_capacity_within_bounds() {
+    let in_flight = |capacity: &str| {
+        let written = from_yaml(&format!("memory: {{capacity: {capacity}}}")).unwrap();
+        resolve(&written).unwrap().memory.in_flight() >> 20
+    };
+    assert_eq!([in_flight("1Mi"), in_flight("64Mi"), in_flight("100Gi")], [8, 16, 128]);
+}

@@ -1,7 +1,9 @@
 //! Time as the cache sees it: one reading gives the monotonic and the calendar moment together.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// One reading of a [`Clock`]. Both fields advance together: their difference never changes during the life
 /// of the clock that gave them, so an absolute calendar deadline survives the way to [`Deadline`] and back.
@@ -72,11 +74,12 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Now;
 }
 
-/// The clock of the machine. The calendar is read once, at the start, and advanced by the monotonic clock: a step
-/// of the wall clock moves no deadline.
+/// The clock of the machine. The calendar is read once, at the start, and advanced by the time since the machine was
+/// started, sleep included: a step of the wall clock moves no deadline, and a machine that slept does not prolong one.
 #[derive(Debug, Clone)]
 pub struct SystemClock {
-    start: Instant,
+    /// Milliseconds since the machine was started.
+    start_ms: u64,
     unix_at_start_ms: i64,
 }
 
@@ -85,16 +88,22 @@ impl SystemClock {
     pub fn start() -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let unix_at_start_ms = i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX / 2);
-        Self { start: Instant::now(), unix_at_start_ms }
+        Self { start_ms: since_boot_ms(), unix_at_start_ms }
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Now {
-        let elapsed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX / 2);
+        let elapsed = since_boot_ms().saturating_sub(self.start_ms);
         let unix_ms = self.unix_at_start_ms.saturating_add_unsigned(elapsed);
         Now { mono_ms: elapsed + 1, unix_ms }
     }
+}
+
+/// Not the monotonic clock of the standard library: that one stands still while the machine sleeps.
+fn since_boot_ms() -> u64 {
+    let moment = clock_gettime(ClockId::Boottime);
+    moment.tv_sec.unsigned_abs() * 1000 + moment.tv_nsec.unsigned_abs() / 1_000_000
 }
 
 /// A clock that stands still until it is advanced: for tests.

@@ -2,7 +2,6 @@
 
 pub mod clock;
 pub mod feed;
-pub mod key;
 pub mod memory;
 pub mod remote;
 pub mod reply;

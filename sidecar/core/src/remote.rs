@@ -11,7 +11,8 @@ use thiserror::Error;
 use crate::reply::Reply;
 
 /// An answer under way. The operation is sent by the call that returns this, not by its first poll, so calls made
-/// one after the other reach an ordered connection in that order. Ends within the deadline of the store. Dropping it
+/// one after the other reach an ordered connection in that order; a read for which there is no room at once may be sent
+/// by a later poll. Ends within the deadline of the store. Dropping it
 /// leaves the outcome unknown.
 pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, RemoteError>> + Send>>;
 
@@ -22,6 +23,14 @@ pub struct Order {
     pub args: Vec<Bytes>,
     /// Which of `args` are keys.
     pub keys: KeySpan,
+}
+
+impl Order {
+    /// Bytes that it takes to send it, about.
+    pub fn size(&self) -> usize {
+        const FRAMING: usize = 16;
+        self.args.iter().map(|arg| arg.len() + FRAMING).sum()
+    }
 }
 
 /// Every `step`-th argument of `range` is a key.
@@ -132,9 +141,9 @@ pub trait Remote: Send + Sync + 'static {
     /// Commands that change nothing, in one round trip. Not ordered against anything else.
     fn look(&self, orders: Vec<Order>) -> Pending<Vec<Reply>>;
 
-    /// Steps on the one ordered connection, which is also the one that announces changes by everyone else: sent in
-    /// the order of the calls, in one round trip, executed in that order.
-    fn send(&self, steps: Vec<Step>) -> Pending<Vec<Outcome>>;
+    /// A turn on the one ordered connection, for steps with about so many bytes of arguments: waits for the connection
+    /// while it is opened for the first time, and for room beside what is under way.
+    fn turn(&self, bytes: usize) -> Pending<Box<dyn Turn>>;
 
     /// A connection of its own on which `keys` are watched; bounded in number.
     fn watch(&self, keys: Vec<Bytes>) -> Pending<Box<dyn Watching>>;
@@ -149,6 +158,9 @@ pub trait Remote: Send + Sync + 'static {
     /// keys of the store.
     fn clear(&self) -> Pending<u64>;
 
+    /// Whether every connection has been tried once: what [`Remote::health`] says before is only that it is early.
+    fn is_settled(&self) -> bool;
+
     /// Whether changing something would be attempted now.
     ///
     /// # Errors
@@ -160,6 +172,13 @@ pub trait Remote: Send + Sync + 'static {
 
     /// Takes back what [`Remote::keep_alive`] wrote.
     fn forget(&self, key: Bytes) -> Pending<Reply>;
+}
+
+/// Leave to send on the ordered connection, which is also the one that announces changes by everyone else. Its deadline
+/// began when the turn was asked for.
+pub trait Turn: Send {
+    /// Sends the steps in one round trip. They are sent in the order of these calls, and executed in that order.
+    fn send(self: Box<Self>, steps: Vec<Step>) -> Pending<Vec<Outcome>>;
 }
 
 /// A connection on which keys are watched. Dropping it forgets the watch.

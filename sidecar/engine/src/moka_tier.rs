@@ -11,11 +11,17 @@ use synapse_core::clock::{Deadline, Now};
 use synapse_core::memory::{Found, Memory, MemoryStats, Stored};
 
 /// What an entry costs beside its key and value, in bytes: moka's bookkeeping and the index. Measured as resident
-/// memory of 400,000 entries with glibc's allocator.
+/// memory of 400,000 entries.
 pub const ENTRY_OVERHEAD_BYTES: usize = 560;
 
 /// What a deadline costs beside that, in bytes: its place in the order of deadlines.
 pub const DEADLINE_OVERHEAD_BYTES: usize = 80;
+
+/// An allocator rounds sizes up, by this share at most, ...
+const SLACK_SHARE: usize = 8;
+
+/// ... and by so many bytes at most: what is larger takes whole pages.
+pub const MOST_SLACK_BYTES: usize = 64 << 10;
 
 /// Entries that one [`Memory::tend`] looks at, at most.
 const TEND_ENTRIES: usize = 1024;
@@ -144,10 +150,12 @@ impl Memory for MokaTier {
     fn tend(&mut self, now: Now) {
         for _ in 0..TEND_ENTRIES {
             let due = lock(&self.index).first_past(now);
-            let Some(key) = due else { return };
+            let Some(key) = due else { break };
             self.forget(&key);
             lock(&self.index).expirations += 1;
         }
+        // What was dropped keeps its memory until then.
+        self.table.run_pending_tasks();
     }
 
     fn stats(&self) -> MemoryStats {
@@ -226,7 +234,8 @@ fn place(hasher: &RandomState, key: &[u8]) -> u64 {
 
 fn weight(key_len: usize, value_len: usize, deadline: Deadline) -> u64 {
     let ordered = if deadline == Deadline::NEVER { 0 } else { DEADLINE_OVERHEAD_BYTES };
-    (key_len + value_len + ENTRY_OVERHEAD_BYTES + ordered) as u64
+    let bytes = key_len + value_len;
+    (bytes + (bytes / SLACK_SHARE).min(MOST_SLACK_BYTES) + ENTRY_OVERHEAD_BYTES + ordered) as u64
 }
 
 /// The index stays usable after a panic elsewhere: each change of it is complete before anything can fail.

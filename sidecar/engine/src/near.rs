@@ -8,23 +8,23 @@ pub mod copies;
 
 mod batch;
 mod plan;
+mod route;
 mod stripes;
 mod walk;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use synapse_core::clock::{Clock, Now};
 use synapse_core::memory::{Found, Memory, MemoryStats};
-use synapse_core::remote::{Fetched, Order, Remote, RemoteError, Step, Watching};
+use synapse_core::remote::{Order, Remote, RemoteError, Watching};
 use synapse_core::reply::Reply;
 
-use self::batch::{Answer, Batch, Part, Writes, get_reply, many_reply, no_answer};
 use self::copies::Copies;
-use self::plan::{Kind, Planned};
+use self::plan::Kind;
 
 /// The near cache.
 pub struct Near<M, C> {
@@ -63,23 +63,16 @@ pub struct Request {
 pub enum Item {
     /// One command.
     Run(Request),
-    /// All that was queued between MULTI and EXEC.
-    Exec(Vec<Queued>),
-}
-
-/// One command of a transaction.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Queued {
-    /// For the store.
-    Run(Request),
-    /// Answered already, by the session itself.
-    Local(Reply),
+    /// What was queued between MULTI and EXEC for the store.
+    Exec(Vec<Request>),
 }
 
 /// What the near cache keeps for one session.
 #[derive(Default)]
 pub struct NearSession {
     watching: Option<Box<dyn Watching>>,
+    /// Keys were watched on a connection that broke: whether they changed is unknown, so EXEC must refuse.
+    lost: bool,
 }
 
 /// Figures since the start.
@@ -113,7 +106,7 @@ impl Item {
 impl NearSession {
     /// Whether keys are watched: then a copy in memory may be older than the watch and must not be served.
     pub fn is_watching(&self) -> bool {
-        self.watching.is_some()
+        self.watching.is_some() || self.lost
     }
 }
 
@@ -133,17 +126,17 @@ impl<M: Memory, C: Clock> Near<M, C> {
     }
 
     /// Visits what memory holds of `keys` up to the first that it does not hold, and answers how many those were: the
-    /// rest is asked of [`Near::execute`]. Not for a session that watches.
+    /// rest is asked of [`Near::execute`]. A visit that answers false was one too many, and the last. Not for a
+    /// session that watches.
     pub fn read_front<K: AsRef<[u8]>>(
         &self,
         keys: &[K],
         now: Now,
-        mut visit: impl FnMut(Found<'_>),
+        mut visit: impl FnMut(Found<'_>) -> bool,
     ) -> usize {
         let mut hits = 0;
         self.copies.get(keys, now, |position, found| {
-            if let (true, Some(found)) = (position == hits, found) {
-                visit(found);
+            if position == hits && found.is_some_and(&mut visit) {
                 hits += 1;
             }
         });
@@ -178,12 +171,15 @@ impl<M: Memory, C: Clock> Near<M, C> {
                 Reply::OK
             }),
         };
-        watched.unwrap_or_else(|error| self.failed(&error))
+        watched.unwrap_or_else(|error| {
+            session.lost |= session.watching.take().is_some();
+            self.failed(&error)
+        })
     }
 
     /// Forgets what is watched: UNWATCH, DISCARD, RESET.
     pub fn unwatch(&self, session: &mut NearSession) -> Reply {
-        session.watching = None;
+        *session = NearSession::default();
         Reply::OK
     }
 
@@ -215,181 +211,6 @@ impl<M: Memory, C: Clock> Near<M, C> {
     /// Why it is not; holds no secret.
     pub fn health(&self) -> Result<(), String> {
         self.remote.health()
-    }
-
-    async fn execute_run(&self, session: &mut NearSession, items: Vec<Item>, replies: &mut Vec<Reply>) {
-        let only_reads = |item: &Item| matches!(item, Item::Run(request) if !request.writes);
-        if items.is_empty() {
-        } else if session.is_watching() {
-            self.on_the_lease(session, items, replies).await;
-        } else if items.iter().all(only_reads) {
-            self.reads(items, replies).await;
-        } else {
-            self.in_order(items, replies).await;
-        }
-    }
-
-    /// Reads: memory first, then one round trip for all keys that are missing, and one for what asks for other
-    /// things than values.
-    async fn reads(&self, items: Vec<Item>, replies: &mut Vec<Reply>) {
-        let requests: Vec<Request> = items.into_iter().filter_map(Item::into_request).collect();
-        let keys: Vec<Bytes> =
-            requests.iter().filter(|r| Kind::of(r).is_get()).flat_map(plan::keys).collect();
-        let (mut found, missing) = self.look_up(keys);
-        let ticket = self.copies.reading();
-        let fetching = (!missing.is_empty()).then(|| {
-            self.misses.fetch_add(missing.len() as u64, Ordering::Relaxed);
-            self.remote.fetch(missing.iter().map(|(_, key)| key.clone()).collect())
-        });
-        let looks: Vec<Order> =
-            requests.iter().filter(|r| !Kind::of(r).is_get()).map(|r| r.order.clone()).collect();
-        let looking = (!looks.is_empty()).then(|| self.remote.look(looks));
-        let mut failure = None;
-        if let Some(fetching) = fetching {
-            match fetching.await {
-                Ok(fetched) => {
-                    for ((position, key), fetched) in missing.into_iter().zip(fetched) {
-                        self.copies.fill(&key, &fetched, ticket);
-                        found[position] = Some(fetched);
-                    }
-                }
-                Err(error) => failure = Some(self.failed(&error)),
-            }
-        }
-        let mut looked = match looking {
-            None => Ok(Vec::new().into_iter()),
-            Some(looking) => looking.await.map(Vec::into_iter).map_err(|error| self.failed(&error)),
-        };
-        let mut found = found.into_iter();
-        for request in &requests {
-            replies.push(match Kind::of(request) {
-                Kind::Get => get_reply(found.next().flatten(), failure.as_ref()),
-                Kind::GetMany => {
-                    let many = found.by_ref().take(plan::keys(request).count());
-                    many_reply(many, failure.as_ref())
-                }
-                _ => match &mut looked {
-                    Ok(answers) => answers.next().unwrap_or_else(no_answer),
-                    Err(failure) => failure.clone(),
-                },
-            });
-        }
-    }
-
-    /// What memory holds of `keys`, and which of them are missing, with their positions.
-    fn look_up(&self, keys: Vec<Bytes>) -> (Vec<Option<Fetched>>, Vec<(usize, Bytes)>) {
-        let mut found = vec![None; keys.len()];
-        self.copies.get(&keys, self.copies.now(), |position, copy| {
-            found[position] = copy.map(|copy| Fetched::Value(Bytes::copy_from_slice(copy.value), None));
-        });
-        let hits = found.iter().flatten().count();
-        self.hits.fetch_add(hits as u64, Ordering::Relaxed);
-        let missing = keys.into_iter().enumerate().filter(|(position, _)| found[*position].is_none());
-        let missing = missing.collect();
-        (found, missing)
-    }
-
-    /// A batch that changes something: everything that memory cannot answer goes over the ordered connection.
-    async fn in_order(&self, items: Vec<Item>, replies: &mut Vec<Reply>) {
-        let mut batch = Batch::default();
-        let sent = {
-            let _turn = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
-            for item in items {
-                match item {
-                    Item::Run(request) if Kind::of(&request).is_get() => self.plan_get(&request, &mut batch),
-                    Item::Run(request) => self.plan_run(request, &mut batch, true),
-                    Item::Exec(queued) => self.plan_exec(queued, &mut batch, true),
-                }
-            }
-            (!batch.steps.is_empty()).then(|| self.remote.send(std::mem::take(&mut batch.steps)))
-        };
-        let outcomes = match sent {
-            Some(sent) => sent.await,
-            None => Ok(Vec::new()),
-        };
-        self.finish(batch, outcomes, replies);
-    }
-
-    /// While keys are watched, the session has a connection of its own, and its reads go there.
-    async fn on_the_lease(&self, session: &mut NearSession, items: Vec<Item>, replies: &mut Vec<Reply>) {
-        let mut items = items.into_iter();
-        let mut batch = Batch::default();
-        let mut ended = false;
-        for item in items.by_ref() {
-            match item {
-                Item::Run(request) => self.plan_run(request, &mut batch, false),
-                Item::Exec(queued) => {
-                    self.plan_exec(queued, &mut batch, false);
-                    ended = true;
-                    break;
-                }
-            }
-        }
-        let steps = std::mem::take(&mut batch.steps);
-        let outcomes = match &mut session.watching {
-            Some(watching) => watching.send(steps).await,
-            None => Err(RemoteError::Broken),
-        };
-        if ended {
-            session.watching = None;
-        }
-        self.finish(batch, outcomes, replies);
-        // What follows the transaction is watched by nobody.
-        Box::pin(self.execute_run(session, items.collect(), replies)).await;
-    }
-
-    fn plan_get(&self, request: &Request, batch: &mut Batch<M, C>) {
-        let (found, missing) = self.look_up(plan::keys(request).collect());
-        self.misses.fetch_add(missing.len() as u64, Ordering::Relaxed);
-        let ticket = self.copies.reading();
-        batch.steps.extend(missing.iter().map(|(_, key)| Step::Fetch(key.clone())));
-        batch.answers.push(Answer::Get { found, missing, ticket, many: Kind::of(request) == Kind::GetMany });
-    }
-
-    /// `own` tells whether the ordered connection carries it: only then is its result not announced, and may
-    /// become a copy.
-    fn plan_run(&self, request: Request, batch: &mut Batch<M, C>, own: bool) {
-        if let Some(refusal) = plan::refusal(&request) {
-            return batch.answers.push(Answer::Known(refusal));
-        }
-        let mut planned = Planned::new(request, self.rules.time_to_live);
-        let writes = self.begin(&planned, own);
-        let several = planned.orders.len() > 1;
-        batch.steps.extend(match several {
-            true => Some(Step::Atomic(std::mem::take(&mut planned.orders))),
-            false => planned.orders.pop().map(Step::Run),
-        });
-        batch.answers.push(Answer::Run { planned, writes });
-    }
-
-    fn plan_exec(&self, queued: Vec<Queued>, batch: &mut Batch<M, C>, own: bool) {
-        let mut orders = Vec::new();
-        let parts: Vec<Part<M, C>> = queued
-            .into_iter()
-            .map(|queued| match queued {
-                Queued::Local(reply) => Part::Local(reply),
-                Queued::Run(request) => {
-                    if let Some(refusal) = plan::refusal_in_a_transaction(&request) {
-                        return Part::Local(refusal);
-                    }
-                    let mut planned = Planned::new(request, self.rules.time_to_live);
-                    let writes = self.begin(&planned, own);
-                    let count = planned.orders.len();
-                    orders.append(&mut planned.orders);
-                    Part::Run { planned, writes, count }
-                }
-            })
-            .collect();
-        let sent = !orders.is_empty() || !own;
-        batch.steps.extend(sent.then_some(Step::Atomic(orders)));
-        batch.answers.push(Answer::Exec { parts, sent });
-    }
-
-    fn begin(&self, planned: &Planned, own: bool) -> Option<Writes<M, C>> {
-        planned.writes.then(|| {
-            let ticket = self.copies.writing(planned.keys.clone(), own);
-            Writes { copies: Arc::clone(&self.copies), ticket: Some(ticket) }
-        })
     }
 
     fn failed(&self, error: &RemoteError) -> Reply {

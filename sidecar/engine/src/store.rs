@@ -10,6 +10,8 @@ mod read;
 mod watch;
 mod write;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use synapse_core::clock::{Deadline, Now};
 use synapse_core::memory::{Found, Memory, MemoryStats, Stored};
@@ -25,10 +27,15 @@ pub const MAX_VALUE_BYTES: usize = 64 << 20;
 /// Most payload that one reply may hold, in bytes (128 MiB).
 pub const MAX_REPLY_BYTES: usize = 128 << 20;
 
+/// The refusal of a reply that would hold more than [`MAX_REPLY_BYTES`].
+pub const REPLY_TOO_LARGE: Reply = Reply::error("ERR reply exceeds 128 MiB, ask for fewer keys at a time");
+
 /// A memory tier with the meaning of the commands on it.
 #[derive(Debug)]
 pub struct Store<M> {
     memory: M,
+    /// The longest that an entry lives, in milliseconds.
+    longest_ms: Option<u64>,
     watched: Watched,
     lookups: Lookups,
 }
@@ -46,9 +53,10 @@ pub struct Lookups {
 type Outcome = Result<Reply, Reply>;
 
 impl<M: Memory> Store<M> {
-    /// A store on a memory tier.
-    pub fn new(memory: M) -> Self {
-        Self { memory, watched: Watched::default(), lookups: Lookups::default() }
+    /// A store on a memory tier, in which no entry lives for longer than `longest` after it was written.
+    pub fn new(memory: M, longest: Option<Duration>) -> Self {
+        let longest_ms = longest.map(|longest| u64::try_from(longest.as_millis()).unwrap_or(u64::MAX));
+        Self { memory, longest_ms, watched: Watched::default(), lookups: Lookups::default() }
     }
 
     /// Executes one command on keys. Its arity has been checked; commands of the connection are not known here.
@@ -144,10 +152,15 @@ impl<M: Memory> Store<M> {
             self.memory.remove(key, now);
             return Ok(());
         }
-        match self.memory.set(key, value, deadline, now) {
+        match self.memory.set(key, value, self.bounded(deadline, now), now) {
             Stored::Kept => Ok(()),
             Stored::TooLarge => Err(Reply::error("OOM command not allowed when used memory > 'maxmemory'.")),
         }
+    }
+
+    /// The deadline, or the one that the store gives where that comes first.
+    fn bounded(&self, deadline: Deadline, now: Now) -> Deadline {
+        self.longest_ms.map_or(deadline, |longest| deadline.min(now.after(longest)))
     }
 
     fn drop_key(&mut self, key: &[u8], now: Now) -> bool {

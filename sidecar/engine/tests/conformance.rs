@@ -7,7 +7,7 @@ use proptest::test_runner::TestRunner;
 use synapse_core::clock::{Clock, Deadline, ManualClock};
 use synapse_core::memory::{Memory, Stored};
 use synapse_engine::arena_tier::ArenaTier;
-use synapse_engine::moka_tier::{ENTRY_OVERHEAD_BYTES, MokaTier};
+use synapse_engine::moka_tier::{ENTRY_OVERHEAD_BYTES, MOST_SLACK_BYTES, MokaTier};
 
 const CAPACITY: u64 = 1 << 20;
 
@@ -21,7 +21,7 @@ trait Tier: Memory {
 }
 
 impl Tier for MokaTier {
-    const LARGEST: usize = CAPACITY as usize - ENTRY_OVERHEAD_BYTES;
+    const LARGEST: usize = CAPACITY as usize - ENTRY_OVERHEAD_BYTES - MOST_SLACK_BYTES;
 
     fn new() -> Self {
         MokaTier::new(CAPACITY)
@@ -29,7 +29,8 @@ impl Tier for MokaTier {
 }
 
 impl Tier for ArenaTier {
-    const LARGEST: usize = CAPACITY as usize / 2 - ENTRY_OVERHEAD_BYTES;
+    /// An eighth more is charged for what the allocator rounds up.
+    const LARGEST: usize = (CAPACITY as usize / 2 - ENTRY_OVERHEAD_BYTES).div_ceil(9) * 8;
 
     fn new() -> Self {
         ArenaTier::new(CAPACITY).expect("a capacity that an arena can have")

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::limits::KEPT_ARGS;
+
 /// Complete commands in the order of their arrival. Each is a list of arguments, its name first, never empty.
 ///
 /// Arguments are slices of the buffer that was read: no copy, and no allocation for each command once the batch
@@ -35,10 +37,12 @@ impl Batch {
         (0..self.len()).map(|index| self.command(index))
     }
 
-    /// Lets go of the commands and of the buffers they lie in; keeps the room.
+    /// Lets go of the commands and of the buffers they lie in; keeps the usual room.
     pub fn clear(&mut self) {
         self.args.clear();
+        self.args.shrink_to(KEPT_ARGS);
         self.ends.clear();
+        self.ends.shrink_to(KEPT_ARGS);
     }
 
     /// Adds a whole command; one without arguments is none.

@@ -12,6 +12,9 @@ pub const MAX_REQUEST_BYTES: usize = MAX_BULK_BYTES + (1 << 20);
 /// Most arguments of a RESP command, its name included.
 pub const MAX_ARGS: usize = 1 << 20;
 
+/// Arguments for which a session keeps room between two reads: what a large command took is given back.
+pub const KEPT_ARGS: usize = 4096;
+
 /// Longest line in RESP, inline commands and length lines alike, in bytes (as in Redis).
 pub const MAX_LINE_BYTES: usize = 64 << 10;
 

@@ -10,22 +10,23 @@ use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use synapse_protocol::http::head::{HttpError, Method};
 use synapse_protocol::http::request::{Decoder, Request, Step};
-use synapse_protocol::http::response::{self, Response};
+use synapse_protocol::http::response::Response;
 use synapse_protocol::http::target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
-use tracing::warn;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::{Span, warn};
 
 use crate::backend::Backend;
 use crate::drain::Drain;
 use crate::metrics::{self, Metrics};
+use crate::trace;
 
 /// Most connections at a time: probes and scrapers are few.
 const MAX_CONNECTIONS: usize = 64;
 
-/// How long a connection may say nothing, or not read its answer.
+/// How long a connection may take for one request, or to read its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long to wait when no connection can be accepted, for want of file descriptors.
@@ -88,33 +89,35 @@ impl Admin {
     }
 }
 
-/// Serves one connection; a broken or idle one just ends.
+/// Serves one connection; one that breaks, or is slow, just ends.
 async fn talk(mut stream: TcpStream, served: Arc<Served>, drain: Drain) {
-    let (mut decoder, mut input, mut out) = (Decoder::default(), BytesMut::new(), BytesMut::new());
+    let (mut decoder, mut input, mut out) = (Decoder::without_bodies(), BytesMut::new(), BytesMut::new());
+    let mut until = Instant::now() + PATIENCE;
     loop {
-        let mut open = true;
-        while open {
-            match decoder.decode(&mut input) {
-                Ok(Step::Incomplete) => break,
-                Ok(Step::Continue) => response::write_continue(&mut out),
-                Ok(Step::Request(request)) => {
-                    served.answer(&request, &drain, &mut out);
-                    open = request.head.keep_alive;
+        let goes_on = match decoder.decode(&mut input) {
+            Ok(Step::Incomplete) => {
+                if !matches!(timeout_at(until, stream.read_buf(&mut input)).await, Ok(Ok(1..))) {
+                    return;
                 }
-                Err(error) => {
-                    refuse(error, &mut out);
-                    open = false;
-                }
+                continue;
             }
-        }
+            Ok(Step::Continue) => continue,
+            Ok(Step::Request(request)) => {
+                // Probes and scrapers come all day: they make a span only of a trace that they bring.
+                let span = request.head.trace.as_ref().map(|_| trace::request(&request.head, "/admin"));
+                span.unwrap_or_else(Span::none).in_scope(|| served.answer(&request, &drain, &mut out));
+                request.head.keep_alive
+            }
+            Err(error) => {
+                refuse(error, &mut out);
+                false
+            }
+        };
         let written = timeout(PATIENCE, stream.write_all_buf(&mut out)).await;
-        if !open || !matches!(written, Ok(Ok(()))) {
+        if !goes_on || !matches!(written, Ok(Ok(()))) {
             return;
         }
-        match timeout(PATIENCE, stream.read_buf(&mut input)).await {
-            Ok(Ok(read)) if read > 0 => {}
-            _ => return,
-        }
+        until = Instant::now() + PATIENCE;
     }
 }
 
@@ -136,6 +139,7 @@ impl Served {
         let head_only = request.head.method == Method::Head;
         let keep_alive = request.head.keep_alive;
         let headers = &[("Content-Type", kind)];
+        trace::answered(status);
         Response { status, headers, body: body.as_bytes(), head_only, keep_alive }.write(out);
     }
 

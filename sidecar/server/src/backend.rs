@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use synapse_core::clock::{Clock, SystemClock};
 use synapse_core::memory::MemoryStats;
@@ -17,6 +18,9 @@ pub struct Backend {
     /// What keeps the entries.
     kind: RwLock<Arc<Kind>>,
 }
+
+/// How often one [`Backend::tend`] has the memory tier tend, at most.
+const MOST_TURNS: usize = 16;
 
 /// The kinds of backend.
 pub(crate) enum Kind {
@@ -50,9 +54,9 @@ impl Figures {
 }
 
 impl Backend {
-    /// A cache of `capacity_bytes` in memory, with nothing behind it.
-    pub fn memory(clock: SystemClock, capacity_bytes: u64) -> Self {
-        let store = Mutex::new(Store::new(MokaTier::new(capacity_bytes)));
+    /// A cache of `capacity_bytes` in memory, with nothing behind it. No entry lives for longer than `longest`.
+    pub fn memory(clock: SystemClock, capacity_bytes: u64, longest: Option<Duration>) -> Self {
+        let store = Mutex::new(Store::new(MokaTier::new(capacity_bytes), longest));
         Self { clock, kind: RwLock::new(Arc::new(Kind::Memory(store))) }
     }
 
@@ -92,11 +96,23 @@ impl Backend {
         }
     }
 
-    /// Takes back the room of some expired entries; bounded work, to be called now and then.
+    /// Takes back the room of expired entries; bounded work, to be called now and then.
     pub fn tend(&self) {
-        match &*self.current() {
-            Kind::Memory(store) => lock(store).tend(self.clock.now()),
-            Kind::Near(near) => near.tend(),
+        let kind = self.current();
+        let expirations = || match &*kind {
+            Kind::Memory(store) => lock(store).stats().expirations,
+            Kind::Near(near) => near.memory_stats().expirations,
+        };
+        for _ in 0..MOST_TURNS {
+            let before = expirations();
+            // Others have their turn with the store in between.
+            match &*kind {
+                Kind::Memory(store) => lock(store).tend(self.clock.now()),
+                Kind::Near(near) => near.tend(),
+            }
+            if expirations() == before {
+                return;
+            }
         }
     }
 
@@ -119,4 +135,27 @@ impl fmt::Debug for Kind {
 /// half done, as an error in the middle of MSET would: the store stays usable.
 pub(crate) fn lock(store: &Mutex<Store<MokaTier>>) -> MutexGuard<'_, Store<MokaTier>> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use synapse_engine::command;
+
+    use super::*;
+
+    #[test]
+    fn the_room_of_many_that_ended_together_is_taken_back_together() {
+        let backend = Backend::memory(SystemClock::start(), 64 << 20, None);
+        let kind = backend.current();
+        let Kind::Memory(store) = &*kind else { panic!("memory alone") };
+        let psetex = command::find(b"psetex").unwrap();
+        for key in 0..3_000 {
+            let args = [Bytes::from("PSETEX"), Bytes::from(key.to_string()), "1".into(), "v".into()];
+            lock(store).run(psetex, &args, backend.clock.now());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+        backend.tend();
+        assert_eq!(backend.figures().memory.entries, 0);
+    }
 }

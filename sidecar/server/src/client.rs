@@ -15,8 +15,11 @@ use self::connection::Server;
 use self::registry::Registered;
 use crate::metrics::{Metrics, Outcome};
 
-/// Most bytes of arguments that a transaction may queue (64 MiB).
+/// Most bytes that a transaction may queue: arguments, and what each of them costs beside its bytes (64 MiB).
 const MAX_QUEUED_BYTES: usize = 64 << 20;
+
+/// What an argument costs beside its bytes: its handle, and what an allocation of its own takes.
+const ARG_BYTES: usize = size_of::<Bytes>() + 32;
 
 /// Most commands that a transaction may queue.
 const MAX_QUEUED_COMMANDS: usize = 1 << 20;
@@ -167,7 +170,7 @@ impl Client {
             // It will never run: nothing of it is kept.
             return QUEUED;
         }
-        queue.bytes += args.iter().map(Bytes::len).sum::<usize>();
+        queue.bytes += size_of::<Queued>() + args.iter().map(|arg| arg.len() + ARG_BYTES).sum::<usize>();
         if queue.bytes > MAX_QUEUED_BYTES || queue.commands.len() == MAX_QUEUED_COMMANDS {
             return self.refuse(Reply::error("ERR transaction exceeds 64 MiB or 1048576 commands"));
         }

@@ -5,7 +5,6 @@ mod near;
 
 use std::sync::{Arc, Weak};
 
-use synapse_engine::near::NearSession;
 use synapse_engine::store::Watch;
 use synapse_protocol::batch::Batch;
 
@@ -21,7 +20,7 @@ pub(crate) struct Executor {
     /// What stood behind the socket at the last batch. Not kept alive: an idle session holds no connection to Redis.
     last: Weak<Kind>,
     watch: Watch,
-    near: NearSession,
+    side: near::Side,
 }
 
 /// How far a batch got.
@@ -39,7 +38,7 @@ impl Executor {
     /// An executor for a client that has just connected.
     pub(crate) fn new(backend: Arc<Backend>, client: Client) -> Self {
         let last = Arc::downgrade(&backend.current());
-        Self { backend, client, last, watch: Watch::default(), near: NearSession::default() }
+        Self { backend, client, last, watch: Watch::default(), side: near::Side::default() }
     }
 
     /// Executes the commands from position `from` on, until the batch ends or enough answers wait to be written.
@@ -52,7 +51,7 @@ impl Executor {
     ) -> Progress {
         let kind = self.backend.current();
         if !std::ptr::eq(self.last.as_ptr(), Arc::as_ptr(&kind)) {
-            if self.watch.is_watching() || self.near.is_watching() {
+            if self.watch.is_watching() || self.side.near.is_watching() {
                 return Progress::Close;
             }
             self.last = Arc::downgrade(&kind);
@@ -68,7 +67,7 @@ impl Executor {
             ),
             Kind::Near(near) => {
                 let (clock, client) = (&self.backend.clock, &mut self.client);
-                near::execute(near, clock, client, &mut self.near, (batch, from), answers).await
+                near::execute(near, clock, client, &mut self.side, (batch, from), answers).await
             }
         }
     }

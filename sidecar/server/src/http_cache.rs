@@ -11,9 +11,11 @@ use synapse_protocol::http::head::{HttpError, Method};
 use synapse_protocol::http::request::Request;
 use synapse_protocol::http::response::Response;
 use synapse_protocol::http::target;
+use tracing::Instrument;
 
 use crate::answers::Replies;
 use crate::execute::Executor;
+use crate::trace;
 
 const JSON: &str = "application/json";
 const RAW: &str = "application/octet-stream";
@@ -34,6 +36,11 @@ struct Problem {
 
 /// Writes the answer to a request.
 pub(crate) async fn serve(executor: &mut Executor, request: &Request, out: &mut BytesMut) {
+    let span = trace::request(&request.head, "/cache/{key}");
+    answer(executor, request, out).instrument(span).await;
+}
+
+async fn answer(executor: &mut Executor, request: &Request, out: &mut BytesMut) {
     let answered = match request.head.method {
         Method::Get | Method::Head => get(executor, request, out).await,
         Method::Put => put(executor, request, out).await,
@@ -61,14 +68,21 @@ async fn get(executor: &mut Executor, request: &Request, out: &mut BytesMut) -> 
         Some(ttl) => batch.push([GETEX, key.clone(), EX, ttl.to_string().into()]),
         None => batch.push([GET, key.clone()]),
     }
-    batch.push([PTTL, key.clone()]);
-    let [value, left] = call(executor, &batch).await;
+    let raw = wants_raw(request.head.accept.as_deref());
+    // Only Redis knows the time that is left: where the answer does not name it, memory alone answers.
+    let (value, left) = if raw {
+        let [value] = call(executor, &batch).await;
+        (value, None)
+    } else {
+        batch.push([PTTL, key.clone()]);
+        let [value, left] = call(executor, &batch).await;
+        (value, Some(left))
+    };
     let value = match value {
         Reply::Bulk(value) => value,
         Reply::Nil => return Err(Problem { status: 404, text: "no such key".to_owned() }),
         other => return Err(failed(&other)),
     };
-    let raw = wants_raw(request.head.accept.as_deref());
     let tag = entity_tag(&value);
     // The JSON answer names the time left, which changes by itself: its tag is a weak one.
     let tag = if raw { tag } else { format!("W/{tag}") };
@@ -79,7 +93,7 @@ async fn get(executor: &mut Executor, request: &Request, out: &mut BytesMut) -> 
         (true, _) => b"",
         (false, true) => &value,
         (false, false) => {
-            json = envelope(&key, &value, &left);
+            json = envelope(&key, &value, left.as_ref());
             json.as_bytes()
         }
     };
@@ -189,6 +203,8 @@ fn failed(reply: &Reply) -> Problem {
     let text = String::from_utf8_lossy(text).into_owned();
     let status = match text.split(' ').next() {
         Some("OOM") => 507,
+        Some("WRONGTYPE") => 409,
+        Some("NOPERM") => 403,
         _ if text.starts_with("ERR invalid expire time") || text.starts_with("ERR value is not") => 400,
         _ => 503,
     };
@@ -228,7 +244,7 @@ fn names(wanted: &str, tag: &str) -> bool {
 
 /// `{"key", "value", "ttl"}`: a value that spells JSON other than a string is that JSON, one that is text is a
 /// string, and one that is neither stands as base64 under `base64`.
-fn envelope(key: &[u8], value: &[u8], left: &Reply) -> String {
+fn envelope(key: &[u8], value: &[u8], left: Option<&Reply>) -> String {
     let key = serde_json::Value::from(String::from_utf8_lossy(key));
     let value = match std::str::from_utf8(value) {
         Ok(text) if spells_json(text) => format!("\"value\":{text}"),
@@ -238,7 +254,9 @@ fn envelope(key: &[u8], value: &[u8], left: &Reply) -> String {
         }
     };
     let ttl = match left {
-        Reply::Int(ms @ 0..) => format!(",\"ttl\":{}", (ms + 999) / 1000),
+        Some(Reply::Int(ms @ 0..)) => format!(",\"ttl\":{}", (ms + 999) / 1000),
+        // There is a value, and nobody to say for how long.
+        Some(Reply::Error(_)) => ",\"ttl\":null".to_owned(),
         _ => String::new(),
     };
     format!("{{\"key\":{key},{value}{ttl}}}")
@@ -261,5 +279,6 @@ fn write_json(
 
 fn write(request: &Request, status: u16, headers: &[(&str, &str)], body: &[u8], out: &mut BytesMut) {
     let head_only = request.head.method == Method::Head;
+    trace::answered(status);
     Response { status, headers, body, head_only, keep_alive: request.head.keep_alive }.write(out);
 }

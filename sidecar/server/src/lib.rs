@@ -6,6 +6,7 @@ pub mod drain;
 pub mod listener;
 pub mod metrics;
 pub mod socket;
+pub mod trace;
 
 mod answers;
 mod budget;

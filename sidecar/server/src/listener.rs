@@ -77,15 +77,22 @@ impl Listener {
         let mut sessions = JoinSet::new();
         let mut tend = interval(TEND_EVERY);
         tend.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_failing = false;
         loop {
             tokio::select! {
                 () = drain.draining() => break,
                 _ = tend.tick() => self.backend.tend(),
                 Some(ended) = sessions.join_next() => note_end(ended),
                 accepted = self.socket.accept() => match accepted {
-                    Ok((stream, _)) => self.admit(stream, &drain, &mut sessions),
+                    Ok((stream, _)) => {
+                        is_failing = false;
+                        self.admit(stream, &drain, &mut sessions);
+                    }
                     Err(error) => {
-                        warn!(%error, "cannot accept a connection");
+                        // Said once, however long it lasts.
+                        if !std::mem::replace(&mut is_failing, true) {
+                            warn!(%error, "cannot accept a connection");
+                        }
                         sleep(ACCEPT_PAUSE).await;
                     }
                 },

@@ -22,11 +22,13 @@ const GET: Bytes = Bytes::from_static(b"GET");
 const SET: Bytes = Bytes::from_static(b"SET");
 const EX: Bytes = Bytes::from_static(b"EX");
 
-/// As much room is made for one read.
-const READ_BYTES: usize = 16 << 10;
+/// As much room is made for one read: little for a client that says little, so that ten thousand idle ones cost little,
+/// and more for one that fills it.
+const LEAST_READ_BYTES: usize = 1 << 10;
+const MOST_READ_BYTES: usize = 16 << 10;
 
 /// Buffers above this size are given back when they are empty: one large value does not cost memory for ever.
-const KEPT_BYTES: usize = 256 << 10;
+const KEPT_BYTES: usize = 64 << 10;
 
 /// Reads that a session still makes when the end was asked for: what the client had sent by then.
 const READS_WHILE_DRAINING: usize = 16;
@@ -34,6 +36,9 @@ const READS_WHILE_DRAINING: usize = 16;
 /// How long a session waits for each of them. What lies in the socket is seen at the next turn of the reactor, not at
 /// the moment when the end is asked for.
 const DRAIN_QUIET: Duration = Duration::from_millis(20);
+
+/// How long a client may take to read an answer when the end was asked for.
+const DRAIN_WRITE: Duration = Duration::from_secs(1);
 
 /// Whether the session goes on after what was read is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,12 +57,15 @@ pub(crate) struct Session<S> {
     share: Share,
     drain: Drain,
     reads_left: usize,
+    /// The room that is made for the next read.
+    room: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// A session on a stream that was just accepted.
     pub(crate) fn new(stream: S, executor: Executor, share: Share, drain: Drain) -> Self {
-        Self { stream, executor, input: BytesMut::new(), share, drain, reads_left: READS_WHILE_DRAINING }
+        let (input, reads_left) = (BytesMut::new(), READS_WHILE_DRAINING);
+        Self { stream, executor, input, share, drain, reads_left, room: LEAST_READ_BYTES }
     }
 
     /// Serves the client until it leaves, says something that ends the connection, or the server drains.
@@ -198,7 +206,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if out.is_empty() {
             return Ok(());
         }
-        self.stream.write_all(out).await?;
+        let mut rest = &out[..];
+        let written = tokio::select! {
+            biased;
+            written = self.stream.write_all_buf(&mut rest) => Some(written),
+            () = self.drain.draining() => None,
+        };
+        match written {
+            Some(written) => written?,
+            // One client that does not read must not hold up the end for the whole grace period.
+            None => timeout(DRAIN_WRITE, self.stream.write_all_buf(&mut rest)).await??,
+        }
         out.clear();
         if out.capacity() > KEPT_BYTES {
             *out = BytesMut::new();
@@ -213,11 +231,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         // An unfinished request grows by what arrived, never by what it announced.
         self.share.hold(self.input.len().saturating_sub(KEPT_BYTES))?;
-        self.input.reserve(READ_BYTES);
+        self.input.reserve(self.room);
         if !self.drain.is_draining() {
             tokio::select! {
                 biased;
-                read = self.stream.read_buf(&mut self.input) => return Ok(read? > 0),
+                read = self.stream.read_buf(&mut self.input) => return Ok(self.note(read?)),
                 () = self.drain.draining() => {}
             }
         }
@@ -226,9 +244,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.reads_left -= 1;
         match timeout(DRAIN_QUIET, self.stream.read_buf(&mut self.input)).await {
-            Ok(read) => Ok(read? > 0),
+            Ok(read) => Ok(self.note(read?)),
             Err(_) => Ok(false),
         }
+    }
+
+    /// Learns from the size of a read how much room the next one needs; false for the last.
+    fn note(&mut self, read: usize) -> bool {
+        if read >= self.room {
+            self.room = (self.room * 4).min(MOST_READ_BYTES);
+        } else if read < self.room / 8 {
+            self.room = (self.room / 4).max(LEAST_READ_BYTES);
+        }
+        read > 0
     }
 }
 
@@ -248,7 +276,7 @@ mod tests {
     #[tokio::test]
     async fn unfinished_requests_end_where_the_budget_does() {
         let (budget, (_signal, drain)) = (Budget::new(1 << 20), drain::channel());
-        let backend = Arc::new(Backend::memory(SystemClock::start(), 1 << 20));
+        let backend = Arc::new(Backend::memory(SystemClock::start(), 1 << 20, None));
         let client = Client::new(Registry::enter(&Arc::default()), Arc::default());
         let (mut near, far) = tokio::io::duplex(64 << 10);
         let session = Session::new(far, Executor::new(backend, client), budget.share(), drain);

@@ -1,4 +1,4 @@
-//! The socket in the file system: bound in place, open to every user, and never at the cost of something else there.
+//! The socket in the file system: bound in place, open to whom its directory lets in, never at the cost of anything else.
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -10,6 +10,12 @@ use tokio::net::UnixListener;
 
 /// The containers of a pod run as different users, and the directory is what guards the socket.
 const OPEN_TO_ALL: u32 = 0o666;
+
+/// A directory where everybody may put things beside each other, such as `/tmp`, guards nothing.
+const OPEN_TO_ITS_USER: u32 = 0o600;
+
+/// The bit of such a directory.
+const STICKY: u32 = 0o1000;
 
 /// Why a socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +59,7 @@ pub fn bind(path: &Path) -> Result<UnixListener, BindError> {
         _ => {}
     }
     let listener = UnixListener::bind(&beside).map_err(system("listen on"))?;
-    let placed = fs::set_permissions(&beside, Permissions::from_mode(OPEN_TO_ALL))
+    let placed = fs::set_permissions(&beside, Permissions::from_mode(mode(path)))
         .and_then(|()| fs::rename(&beside, path))
         .map_err(system("place the socket at"));
     if placed.is_err() {
@@ -61,6 +67,15 @@ pub fn bind(path: &Path) -> Result<UnixListener, BindError> {
         let _ = fs::remove_file(&beside);
     }
     placed.map(|()| listener)
+}
+
+/// For whom a socket at `path` is.
+fn mode(path: &Path) -> u32 {
+    let shared = path.parent().and_then(|dir| fs::metadata(dir).ok());
+    match shared.is_some_and(|dir| dir.permissions().mode() & STICKY != 0) {
+        true => OPEN_TO_ITS_USER,
+        false => OPEN_TO_ALL,
+    }
 }
 
 fn refuse_unless_ours(path: &Path) -> Result<(), BindError> {
@@ -95,6 +110,19 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, OPEN_TO_ALL);
         assert!(UnixStream::connect(&path).is_ok());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn where_everybody_has_things_the_socket_is_its_users_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o1777)).unwrap();
+        let path = dir.path().join("s");
+        let _listener = bind(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, OPEN_TO_ITS_USER);
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        drop(_listener);
+        let _listener = bind(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, OPEN_TO_ALL);
     }
 
     #[tokio::test]

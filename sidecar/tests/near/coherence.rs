@@ -1,6 +1,7 @@
 //! Two caches before one Redis: one sees what the other and everyone else writes; and what a read costs.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use synapse_core::reply::Reply;
@@ -60,6 +61,37 @@ async fn a_miss_is_one_round_trip_and_a_hit_is_none() {
     assert_eq!((stats.hits, stats.misses), (50, 50));
     assert_eq!(cache.run("mget k1 new k2").await, Reply::Array(vec![bulk("v"), Reply::Nil, bulk("v")]));
     assert_eq!((server.calls("exec") - transactions, server.calls("get") - gets), (2, 51));
+}
+
+/// Bytes that Redis has read.
+fn bytes_read(server: &RedisServer) -> u64 {
+    let stats = server.cli(&["INFO", "stats"]);
+    let line = stats.lines().find_map(|line| line.strip_prefix("total_net_input_bytes:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_for_a_miss_is_its_transaction_and_for_a_hit_nothing() {
+    let server = RedisServer::start(&[]);
+    let choice = Choice { beat: Duration::from_secs(30), ..Choice::default() };
+    let cache = Cache::open(&server.url(), choice).await;
+    // What the question itself costs.
+    let question = bytes_read(&server);
+    let question = bytes_read(&server) - question;
+    let before = bytes_read(&server);
+    assert_eq!(cache.run("set k v").await, Reply::OK);
+    server.cli(&["SET", "p:x", "v"]);
+    let begun = bytes_read(&server);
+    assert!(begun > before + question);
+    assert_eq!(cache.run("get x").await, bulk("v"));
+    let transaction = "*1\r\n$5\r\nMULTI\r\n*2\r\n$3\r\nGET\r\n$3\r\np:x\r\n*2\r\n$4\r\nPTTL\r\n$3\r\np:x\r\n*1\r\n$4\r\nEXEC\r\n";
+    let missed = bytes_read(&server);
+    assert_eq!(missed - begun - question, transaction.len() as u64);
+    for _ in 0..20 {
+        assert_eq!(cache.run("get x").await, bulk("v"));
+        assert_eq!(cache.run("mget x k").await, Reply::Array(vec![bulk("v"), bulk("v")]));
+    }
+    assert_eq!(bytes_read(&server) - missed, question);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,6 +202,50 @@ async fn what_is_written_without_a_deadline_gets_the_caches_own() {
     assert!(["a", "b", "c", "e", "g", "h"].iter().all(|key| cache.local(key).is_some()));
     assert!(server.cli(&["PTTL", "p:f"]).parse::<i64>().unwrap() <= 5_000);
     assert!(cache.run("flushdb").await.is_error());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_outlives_a_write_of_several_keys_with_the_caches_own_deadline() {
+    let server = RedisServer::start(&[]);
+    let rules = Rules { time_to_live: Some(Duration::from_secs(60)), flush: false };
+    let cache = Cache::open(&server.url(), Choice { rules, ..Choice::default() }).await;
+    let mut session = NearSession::default();
+    let watch = async |session: &mut NearSession| {
+        assert_eq!(cache.near.watch(session, vec![Bytes::from_static(b"a")]).await, Reply::OK);
+    };
+    watch(&mut session).await;
+    let replies = cache.batch(&mut session, &["get a", "mset b 1 c 2", "get b"]).await;
+    assert_eq!(replies, [Reply::Nil, Reply::OK, bulk("1")]);
+    assert!(session.is_watching());
+    server.cli(&["SET", "p:a", "theirs"]);
+    assert_eq!(cache.batch(&mut session, &["multi set a mine"]).await, [Reply::NilArray]);
+    assert_eq!(server.cli(&["GET", "p:a"]), "theirs");
+
+    // And what has nothing to do with the watch does not fail by it.
+    watch(&mut session).await;
+    server.cli(&["SET", "p:a", "again"]);
+    assert_eq!(cache.batch(&mut session, &["mset b 3 c 4", "get c"]).await, [Reply::OK, bulk("4")]);
+    assert!(server.cli(&["PTTL", "p:b"]).parse::<i64>().unwrap() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_of_very_many_keys_holds_up_no_other_writer() {
+    let server = RedisServer::start(&[]);
+    // Redis answers no beat while it executes this.
+    let choice = Choice { beat: Duration::from_secs(30), ..Choice::default() };
+    let cache = Arc::new(Cache::open(&server.url(), choice).await);
+    let pairs: String = (0..40_000).map(|n| format!(" k{n} v")).collect();
+    let large = Arc::clone(&cache);
+    let large = tokio::spawn(async move { large.run(&format!("mset{pairs} k0 last")).await });
+    let mut longest = Duration::ZERO;
+    while !large.is_finished() {
+        let began = Instant::now();
+        assert_eq!(cache.run("set other v").await, Reply::OK);
+        longest = longest.max(began.elapsed());
+    }
+    assert_eq!(large.await.unwrap(), Reply::OK);
+    assert_eq!(cache.run("get k0").await, bulk("last"));
+    assert!(longest < Duration::from_secs(3), "{longest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use synapse_core::reply::Reply;
+use synapse_engine::near::NearSession;
 
 use crate::proxy::{Gate, Proxy};
 use crate::redis_server::{RedisServer, eventually};
@@ -91,4 +93,25 @@ async fn a_feed_that_went_silent_is_noticed_and_repaired() {
         cache.local("k").is_some()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_whose_connection_broke_refuses_its_transaction_and_nothing_else() {
+    let server = RedisServer::start(&[]);
+    let cache = Cache::open(&server.url(), Choice::default()).await;
+    let key = || vec![Bytes::from_static(b"k")];
+    let mut session = NearSession::default();
+    assert_eq!(cache.near.watch(&mut session, key()).await, Reply::OK);
+    server.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
+    cache.ready().await;
+    // The loss is met once, by whoever is first.
+    assert!(cache.batch(&mut session, &["get k"]).await[0].is_error());
+    assert_eq!(cache.batch(&mut session, &["set k 1", "get k"]).await, [Reply::OK, bulk("1")]);
+    assert_eq!(cache.near.watch(&mut session, key()).await, Reply::OK);
+    let replies = cache.batch(&mut session, &["get k", "multi set k 2", "get k"]).await;
+    assert_eq!(replies, [bulk("1"), Reply::NilArray, bulk("1")]);
+    assert!(!session.is_watching());
+    assert_eq!(cache.near.watch(&mut session, key()).await, Reply::OK);
+    let replies = cache.batch(&mut session, &["multi set k 3", "get k"]).await;
+    assert_eq!(replies, [Reply::Array(vec![Reply::OK]), bulk("3")]);
 }

@@ -10,9 +10,9 @@ use synapse_core::remote::{KeySpan, Order, Remote};
 use synapse_core::reply::Reply;
 use synapse_engine::moka_tier::MokaTier;
 use synapse_engine::near::copies::{Copies, Limits};
-use synapse_engine::near::{Item, Near, NearSession, Queued, Request, Rules};
+use synapse_engine::near::{Item, Near, NearSession, Request, Rules};
 use synapse_tiers::redis::endpoint::{Endpoint, Location};
-use synapse_tiers::redis::{Options, RedisRemote};
+use synapse_tiers::redis::{Options, ROOM, RedisRemote};
 
 use crate::redis_server::eventually;
 
@@ -59,6 +59,7 @@ impl Cache {
             tracking: true,
             connect_timeout: Duration::from_secs(1),
             command_timeout: choice.command_timeout,
+            room: ROOM,
             beat: choice.beat,
         };
         let remote: Arc<dyn Remote> = Arc::new(RedisRemote::start(options, sink));
@@ -91,6 +92,7 @@ impl Cache {
         let mut value = None;
         self.near.read_front(&[key], self.clock.now(), |found| {
             value = Some(String::from_utf8_lossy(found.value).into_owned());
+            true
         });
         value
     }
@@ -105,7 +107,7 @@ fn item(line: &str) -> Item {
         None => Item::Run(request(line)),
         Some(queue) => {
             let queue = queue.split(';').map(str::trim).filter(|line| !line.is_empty());
-            Item::Exec(queue.map(|line| Queued::Run(request(line))).collect())
+            Item::Exec(queue.map(request).collect())
         }
     }
 }

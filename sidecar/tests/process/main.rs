@@ -7,4 +7,7 @@ mod redis_server;
 mod sidecar;
 
 mod configuration;
+mod limits;
+mod memory;
 mod redis;
+mod traces;

@@ -1,5 +1,7 @@
 //! Unmodified clients, two sidecars, one Redis: what one writes the other reads; and Redis going away.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crate::redis_server::{RedisServer, eventually};
@@ -93,4 +95,70 @@ async fn redis_frozen_and_gone_costs_deadlines_and_nothing_grows() {
         now.0 <= before.0 + 1 && now.1 <= before.1 + 1
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_a_refused_transaction_says_about_the_connection_has_no_effect() {
+    let server = RedisServer::start(&[]);
+    let sidecar = Sidecar::start(&["--redis-url", &server.url()], &[]);
+    let mut client = UnixStream::connect(sidecar.socket()).unwrap();
+    let mut talk = |said: &[u8], expected: &str| {
+        client.write_all(said).unwrap();
+        let mut answer = vec![0; expected.len()];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), expected);
+    };
+    talk(b"WATCH k\r\n", "+OK\r\n");
+    server.cli(&["SET", "synapse:cache:k", "theirs"]);
+    talk(b"MULTI\r\nHELLO 3\r\nGET k\r\nEXEC\r\nGET no\r\n", "+OK\r\n+QUEUED\r\n+QUEUED\r\n*-1\r\n$-1\r\n");
+    talk(
+        b"MULTI\r\nGET no\r\nCLIENT SETNAME n\r\nPING\r\nGET k\r\nEXEC\r\nCLIENT GETNAME\r\n",
+        "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*4\r\n$-1\r\n+OK\r\n+PONG\r\n$6\r\ntheirs\r\n$1\r\nn\r\n",
+    );
+}
+
+#[tokio::test]
+async fn a_transaction_answers_in_the_protocol_in_which_it_was_executed() {
+    let server = RedisServer::start(&[]);
+    let sidecar = Sidecar::start(&["--redis-url", &server.url()], &[]);
+    let mut client = UnixStream::connect(sidecar.socket()).unwrap();
+    let said =
+        b"MULTI\r\nGET no\r\nEXEC\r\nHELLO 3\r\nMULTI\r\nGET no\r\nHELLO 2\r\nGET no\r\nEXEC\r\nQUIT\r\n";
+    client.write_all(said).unwrap();
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).unwrap();
+    assert!(answers.starts_with("+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n%7\r\n"), "{answers}");
+    assert!(answers.contains("+QUEUED\r\n*3\r\n_\r\n*14\r\n"), "{answers}");
+    assert!(answers.ends_with("$-1\r\n+OK\r\n"), "{answers}");
+}
+
+#[tokio::test]
+async fn raw_bytes_over_http_come_from_memory_alone() {
+    let server = RedisServer::start(&[]);
+    let sidecar = Sidecar::start(&["--redis-url", &server.url()], &[]);
+    assert_eq!(sidecar.cli(&["SET", "k", "v", "EX", "1000"]), "OK");
+    let get_key = |key: &str, accept: &str| {
+        let mut stream = UnixStream::connect(sidecar.socket()).unwrap();
+        let head =
+            format!("GET /cache/{key} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let get = |accept: &str| get_key("k", accept);
+    assert!(get("application/json").ends_with("\"value\":\"v\",\"ttl\":1000}"));
+    server.cli(&["LPUSH", "synapse:cache:k2", "x"]);
+    assert!(get_key("k2", "text/plain").starts_with("HTTP/1.1 409"));
+    let before = ["get", "pttl"].map(|name| server.calls(name));
+    for _ in 0..20 {
+        assert!(get("text/plain").ends_with("\r\n\r\nv"));
+    }
+    assert_eq!(["get", "pttl"].map(|name| server.calls(name)), before);
+    server.freeze();
+    let begun = Instant::now();
+    assert!(get("text/plain").ends_with("\r\n\r\nv"));
+    assert!(begun.elapsed() < Duration::from_millis(200), "{:?}", begun.elapsed());
+    assert!(get("application/json").ends_with("\"value\":\"v\",\"ttl\":null}"), "nobody knows the time left");
+    server.thaw();
 }

@@ -1,5 +1,7 @@
 //! One sidecar process of a test's own.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -31,7 +33,9 @@ impl Sidecar {
         let fill = |text: &str| text.replace("{dir}", dir.path().to_str().unwrap());
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
         let mut command = Command::new(PROGRAM);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SYNAPSE_")) {
+        for (name, _) in
+            std::env::vars().filter(|(name, _)| name.starts_with("SYNAPSE_") || name.starts_with("OTEL_"))
+        {
             command.env_remove(name);
         }
         command.envs(variables.iter().map(|(name, value)| (name.to_string(), fill(value))));
@@ -76,12 +80,51 @@ impl Sidecar {
         }
     }
 
+    /// The names of its threads.
+    pub(crate) fn threads(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok()).collect()
+    }
+
+    /// How many of its sockets speak TCP.
+    pub(crate) fn tcp_sockets(&self) -> usize {
+        let process = format!("/proc/{}", self.child.id());
+        let tables = ["tcp", "tcp6"].map(|table| std::fs::read_to_string(format!("{process}/net/{table}")));
+        let known: Vec<String> = tables
+            .iter()
+            .flatten()
+            .flat_map(|table| table.lines().skip(1))
+            .collect::<Vec<_>>()
+            .iter()
+            .filter_map(|line| line.split_whitespace().nth(9).map(|inode| format!("socket:[{inode}]")))
+            .collect();
+        let files = std::fs::read_dir(format!("{process}/fd")).unwrap();
+        let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        targets.filter(|target| known.iter().any(|socket| target.as_os_str() == socket.as_str())).count()
+    }
+
+    /// Bytes of memory that the process has.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
+        status.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    }
+
     /// Threads and open files of the process.
     pub(crate) fn footprint(&self) -> (usize, usize) {
         let count =
             |what: &str| std::fs::read_dir(format!("/proc/{}/{what}", self.child.id())).unwrap().count();
         (count("task"), count("fd"))
     }
+}
+
+/// The answer to a GET over TCP.
+pub(crate) fn http(port: u16, path: &str) -> String {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer
 }
 
 impl Drop for Sidecar {

@@ -8,6 +8,7 @@ pub mod endpoint;
 mod dial;
 mod lease;
 mod link;
+mod room;
 mod scan;
 mod wire;
 
@@ -17,7 +18,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use synapse_core::feed::FeedSink;
-use synapse_core::remote::{Fetched, Order, Outcome, Pending, Remote, RemoteError, Step, Walk, Watching};
+use synapse_core::remote::{
+    Fetched, Order, Outcome, Pending, Remote, RemoteError, Step, Turn, Walk, Watching,
+};
 use synapse_core::reply::Reply;
 
 use self::dial::Dialer;
@@ -39,12 +42,17 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// Limit for an answer.
     pub command_timeout: Duration,
+    /// What may be under way on one connection, in bytes of arguments. What is larger travels alone.
+    pub room: usize,
     /// Interval of the beats by which a dead connection is noticed; two missed ones are a loss.
     pub beat: Duration,
 }
 
 /// The usual interval of beats.
 pub const BEAT: Duration = Duration::from_millis(500);
+
+/// The usual room of a connection (32 MiB).
+pub const ROOM: usize = 32 << 20;
 
 /// Connections that carry reads.
 const READ_LINKS: usize = 2;
@@ -55,6 +63,12 @@ pub struct RedisRemote {
     reads: Vec<Link>,
     next_read: AtomicUsize,
     leases: Leases,
+    prefix: Bytes,
+}
+
+/// A turn on the ordered connection.
+struct OrderedTurn {
+    turn: link::Turn,
     prefix: Bytes,
 }
 
@@ -102,9 +116,9 @@ impl Remote for RedisRemote {
         Box::pin(async move { Ok(replies.await?.into_iter().map(wire::reply).collect()) })
     }
 
-    fn send(&self, steps: Vec<Step>) -> Pending<Vec<Outcome>> {
-        let replies = self.ordered.send(Packed::steps(&steps, &self.prefix));
-        Box::pin(async move { Ok(wire::outcomes(&steps, replies.await?)) })
+    fn turn(&self, bytes: usize) -> Pending<Box<dyn Turn>> {
+        let (turn, prefix) = (self.ordered.handle().turn(bytes), self.prefix.clone());
+        Box::pin(async move { Ok(Box::new(OrderedTurn { turn: turn.await?, prefix }) as Box<dyn Turn>) })
     }
 
     fn watch(&self, keys: Vec<Bytes>) -> Pending<Box<dyn Watching>> {
@@ -125,6 +139,10 @@ impl Remote for RedisRemote {
         scan::clear(self.read_link().handle(), self.prefix.clone())
     }
 
+    fn is_settled(&self) -> bool {
+        self.ordered.is_settled() && self.reads.iter().all(Link::is_settled)
+    }
+
     fn health(&self) -> Result<(), String> {
         self.ordered.health()
     }
@@ -135,5 +153,12 @@ impl Remote for RedisRemote {
 
     fn forget(&self, key: Bytes) -> Pending<Reply> {
         self.one(Packed::raw(&[b"DEL", &key]))
+    }
+}
+
+impl Turn for OrderedTurn {
+    fn send(self: Box<Self>, steps: Vec<Step>) -> Pending<Vec<Outcome>> {
+        let replies = self.turn.send(Packed::steps(&steps, &self.prefix));
+        Box::pin(async move { Ok(wire::outcomes(&steps, replies.await?)) })
     }
 }

@@ -1,10 +1,10 @@
-//! What the sidecars of a cache say of themselves in Redis: one MGET for all of them.
+//! What the sidecars of a cache say of themselves in Redis: one round trip for many of them.
 
 use std::time::Duration;
 
 use synapse_api::cache::SynapseCacheSpec;
 use synapse_api::conditions::Reason;
-use synapse_desired::cache::instance::{Instance, key, parse};
+use synapse_desired::cache::instance::{Instance, MAX_VALUE, key, parse};
 use synapse_desired::cache::pods::Observed;
 use synapse_desired::cache::status::Trouble;
 use tokio::time::timeout;
@@ -15,6 +15,8 @@ use crate::references::{self, Unresolved};
 
 /// The longest that Redis may take: the status of the pods does not wait for it.
 const LIMIT: Duration = Duration::from_secs(3);
+/// How many pods are asked about in one round trip: together with the limit of one value, a bound on the answer.
+const AT_ONCE: usize = 100;
 
 /// The pods of a cache with what they say, and why some of it is not known.
 pub(super) struct Heard {
@@ -39,14 +41,18 @@ pub(super) async fn hear(
         match references::address(&caches.client, namespace, &redis.connection, redis.tls.as_ref()).await {
             Err(Unresolved { reason, message }) => heard.unresolved = Some((reason, message)),
             Ok(address) => match caches.pool.connection(&address) {
-                Err(error) => heard.unresolved = Some((Reason::InvalidUrl, error.to_string())),
-                Ok(connection) => match values_of(connection, namespace, &pods).await {
-                    Ok(found) => values = found,
-                    Err(error) => {
-                        caches.pool.failed(&address, &error);
-                        heard.unheard = Some((error.reason(), error.to_string()));
+                Err(error @ BrokerError::Url(_)) => {
+                    heard.unresolved = Some((Reason::InvalidUrl, error.to_string()));
+                }
+                Err(error) => heard.unheard = Some((error.reason(), error.to_string())),
+                Ok(connection) => {
+                    let found = values_of(connection, namespace, &pods).await;
+                    caches.pool.told(&address, found.as_ref().err());
+                    match found {
+                        Ok(found) => values = found,
+                        Err(error) => heard.unheard = Some((error.reason(), error.to_string())),
                     }
-                },
+                }
             },
         }
     }
@@ -64,21 +70,25 @@ pub(super) async fn hear(
 }
 
 /// The instance keys' values, in the order of `pods`; a PING where there are none, so that an unreachable Redis is
-/// known before the first pod needs it.
+/// known before the first pod needs it. Of a value too long to be a sidecar's, no more than that is read.
 async fn values_of(
     mut connection: redis::aio::ConnectionManager,
     namespace: &str,
     pods: &[Observed],
 ) -> Result<Vec<Option<Vec<u8>>>, BrokerError> {
-    let mut command = redis::cmd(if pods.is_empty() { "PING" } else { "MGET" });
-    for pod in pods {
-        command.arg(key(namespace, &pod.name));
-    }
     let values = async {
         if pods.is_empty() {
-            return command.query_async::<()>(&mut connection).await.map(|()| Vec::new());
+            return redis::cmd("PING").query_async::<()>(&mut connection).await.map(|()| Vec::new());
         }
-        command.query_async(&mut connection).await
+        let mut values = Vec::with_capacity(pods.len());
+        for some in pods.chunks(AT_ONCE) {
+            let mut pipeline = redis::pipe();
+            for pod in some {
+                pipeline.getrange(key(namespace, &pod.name), 0, MAX_VALUE as isize);
+            }
+            values.extend(pipeline.query_async::<Vec<Vec<u8>>>(&mut connection).await?);
+        }
+        Ok(values.into_iter().map(|value| (!value.is_empty()).then_some(value)).collect())
     };
     match timeout(LIMIT, values).await {
         Ok(answer) => answer.map_err(BrokerError::from),

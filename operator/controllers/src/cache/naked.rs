@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::PartialObjectMeta;
 use kube::core::{ObjectMeta, Selector, SelectorExt};
 use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, ResourceExt};
 use synapse_api::cache::SynapseCache;
@@ -19,8 +20,8 @@ use synapse_api::reasons::SkipReason;
 use synapse_desired::cache::pods::annotation;
 use synapse_desired::inject::{Installed, Outcome, World, inject};
 
-use super::Caches;
 use super::pods::ALIVE;
+use super::{Caches, Figures};
 use crate::call::{CallError, limited};
 use crate::report::{Reports, reference};
 
@@ -36,6 +37,7 @@ pub(super) struct Naked {
     pods: Store<Meta>,
     namespaces: Namespaces,
     verdicts: Arc<Mutex<HashMap<String, SkipReason>>>,
+    figures: Figures,
 }
 
 /// What explaining works with.
@@ -53,7 +55,8 @@ pub(super) fn watch(
     caches: &Caches,
 ) -> (Naked, impl Stream<Item = Result<Meta, watcher::Error>> + Send + use<>) {
     let (pods, writer) = store();
-    let naked = Naked { pods, namespaces: caches.namespaces.clone(), verdicts: Arc::default() };
+    let (namespaces, figures) = (caches.namespaces.clone(), caches.figures.clone());
+    let naked = Naked { pods, namespaces, verdicts: Arc::default(), figures };
     let judge = Judge {
         client: caches.client.clone(),
         reports: caches.reports.clone(),
@@ -64,8 +67,15 @@ pub(super) fn watch(
     let api = Api::<Meta>::all(caches.client.clone());
     let config =
         watcher::Config::default().labels(&format!("!{}", names::CACHE)).fields(ALIVE).page_size(500);
-    let news = reflector(writer, watcher(api, config).default_backoff().modify(prune)).touched_objects();
-    let news = news
+    // Which namespaces carry the label must be known before the first pod is judged by it.
+    let known = caches.namespaces.clone();
+    let known = futures::stream::once(async move { known.wait_until_ready().await.is_ok() });
+    let events = known.flat_map(move |_| watcher(api.clone(), config.clone()).boxed());
+    let namespaces = caches.namespaces.clone();
+    let events = events.default_backoff().modify(prune);
+    let events = events.filter_map(move |event| std::future::ready(only_requesting(event, &namespaces)));
+    let news = reflector(writer, events)
+        .touched_objects()
         .map(move |touched| {
             let judge = judge.clone();
             async move {
@@ -77,6 +87,19 @@ pub(super) fn watch(
         })
         .buffer_unordered(AT_ONCE);
     (naked, news)
+}
+
+/// Keeps out of memory what does not ask: that is most pods of a cluster. One that ceases to ask is as good as gone.
+fn only_requesting(
+    event: watcher::Result<Event<Meta>>,
+    namespaces: &Namespaces,
+) -> Option<watcher::Result<Event<Meta>>> {
+    let asks = |pod: &Meta| request(&pod.metadata, namespaces).is_some();
+    match event {
+        Ok(Event::InitApply(pod)) if !asks(&pod) => None,
+        Ok(Event::Apply(pod)) if !asks(&pod) => Some(Ok(Event::Delete(pod))),
+        event => Some(event),
+    }
 }
 
 // === impl Naked ===
@@ -93,7 +116,7 @@ impl Naked {
         let verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = |pod: &Meta| {
             let verdict = pod.metadata.uid.as_ref().and_then(|uid| verdicts.get(uid));
-            matches!(verdict, Some(SkipReason::WebhookNotReached | SkipReason::ExcludedNamespace))
+            matches!(verdict, Some(SkipReason::WebhookNotReached))
                 && pod.metadata.namespace.as_deref() == Some(namespace)
                 && request(&pod.metadata, &self.namespaces).is_some_and(|name| name == cache)
         };
@@ -102,11 +125,14 @@ impl Naked {
 
     /// Notes `verdict`, and says whether it is news.
     fn note(&self, uid: String, verdict: SkipReason) -> bool {
-        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, verdict) != Some(verdict)
+        let before = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, verdict);
+        self.figures.judged(before, Some(verdict));
+        before != Some(verdict)
     }
 
     fn forget(&self, uid: &str) {
-        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        let before = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.figures.judged(before, None);
     }
 }
 
@@ -155,6 +181,7 @@ impl Judge {
             namespace: &namespace,
             namespace_label: label.as_deref(),
             caches: None,
+            bounds: None,
             installed: &self.installed,
         };
         match inject(&pod, &world) {
@@ -211,4 +238,34 @@ fn prune(pod: &mut Meta) {
         }),
         ..ObjectMeta::default()
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(annotations: serde_json::Value) -> Meta {
+        let pod =
+            json!({"metadata": {"name": "web", "namespace": "shop", "uid": "u", "annotations": annotations}});
+        serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn only_pods_that_ask_are_kept_and_one_that_ceases_to_ask_is_let_go() {
+        let (namespaces, mut labels) = store();
+        let asking = || pod(json!({names::INJECT: "catalog"}));
+        let kept = |event| only_requesting(Ok(event), &namespaces).map(Result::unwrap);
+        assert!(matches!(kept(Event::InitApply(asking())), Some(Event::InitApply(_))));
+        assert!(matches!(kept(Event::Apply(asking())), Some(Event::Apply(_))));
+        assert!(kept(Event::InitApply(pod(json!({})))).is_none());
+        assert!(matches!(kept(Event::Apply(pod(json!({})))), Some(Event::Delete(_))));
+        let opted_out = pod(json!({names::INJECT: names::OPT_OUT}));
+        assert!(matches!(kept(Event::Apply(opted_out.clone())), Some(Event::Delete(_))));
+        // In a namespace that asks for all of its pods, who says nothing asks too.
+        let labelled = json!({"metadata": {"name": "shop", "labels": {names::INJECT: "catalog"}}});
+        labels.apply_watcher_event(&Event::Apply(serde_json::from_value(labelled).unwrap()));
+        assert!(matches!(kept(Event::Apply(pod(json!({})))), Some(Event::Apply(_))));
+        assert!(matches!(kept(Event::Apply(opted_out)), Some(Event::Delete(_))));
+    }
 }

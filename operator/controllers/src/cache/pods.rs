@@ -1,6 +1,6 @@
 //! The injected pods: watched by their label, kept pruned, their problems told as events.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{Stream, StreamExt};
@@ -10,7 +10,7 @@ use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, ResourceExt};
 use synapse_api::cache::SynapseCache;
 use synapse_api::names;
-use synapse_desired::cache::pods::{Observed, observe, prune};
+use synapse_desired::cache::pods::{Observed, cache, observe, prune};
 
 use crate::report::{Reports, reference};
 
@@ -47,15 +47,14 @@ pub(super) fn injected(
 
 /// The cache whose pod it is.
 pub(super) fn cache_of(pod: &Pod) -> Option<ObjectRef<SynapseCache>> {
-    let name = pod.metadata.labels.as_ref()?.get(names::CACHE)?;
-    Some(ObjectRef::new(name).within(&pod.namespace()?))
+    Some(ObjectRef::new(&cache(&pod.metadata)?).within(&pod.namespace()?))
 }
 
 /// What the pods of one cache show.
-pub(super) fn of(pods: &Store<Pod>, namespace: &str, cache: &str) -> Vec<Observed> {
+pub(super) fn of(pods: &Store<Pod>, namespace: &str, name: &str) -> Vec<Observed> {
     let of_cache = |pod: &Pod| {
-        let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get(names::CACHE));
-        pod.metadata.namespace.as_deref() == Some(namespace) && label.is_some_and(|label| label == cache)
+        pod.metadata.namespace.as_deref() == Some(namespace)
+            && cache(&pod.metadata).is_some_and(|cache| cache == name)
     };
     let mut observed: Vec<_> = pods.state_filter(of_cache).iter().filter_map(|pod| observe(pod)).collect();
     observed.sort_by(|one, other| one.name.cmp(&other.name));
@@ -73,7 +72,12 @@ async fn tell(pod: &Pod, reports: &Reports, told: &Mutex<HashSet<String>>) {
             return;
         }
     }
-    for problem in observed.problems {
-        reports.event(&reference(pod), true, problem.reason.as_str(), "Inject", problem.detail).await;
+    // One event for each reason: of several with one reason, the API server would be told the first.
+    let mut details = BTreeMap::<_, Vec<_>>::new();
+    for problem in &observed.problems {
+        details.entry(problem.reason.as_str()).or_default().push(problem.detail.as_str());
+    }
+    for (reason, details) in details {
+        reports.event(&reference(pod), true, reason, "Inject", details.join("; ")).await;
     }
 }

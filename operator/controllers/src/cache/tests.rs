@@ -23,6 +23,7 @@ struct Held {
     config_maps: usize,
     statuses: usize,
     events: Vec<String>,
+    refuses_config_maps: bool,
 }
 
 struct Scene {
@@ -41,6 +42,11 @@ async fn answer(held: &Mutex<Held>, request: Request<Body>) -> Response<Body> {
     let sent: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap_or_default();
     let mut held = held.lock().unwrap();
     let path = parts.uri.path();
+    if parts.method == Method::PATCH && path.contains("/configmaps/") && held.refuses_config_maps {
+        let status = json!({"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": "exceeded quota", "code": 403});
+        let answer = Response::builder().status(StatusCode::FORBIDDEN);
+        return answer.body(Body::from(status.to_string().into_bytes())).unwrap();
+    }
     let found = match (&parts.method, path) {
         (&Method::GET, path) if path.contains("/configmaps/") => held.config_map.clone(),
         (&Method::PATCH, path) if path.contains("/configmaps/") => {
@@ -103,20 +109,31 @@ impl Scene {
     }
 
     fn pod(&mut self, ready: bool) {
+        self.pod_called("web", ready);
+    }
+
+    fn pod_called(&mut self, name: &str, ready: bool) {
         let mut pod = json!({
-            "metadata": {"name": "web", "namespace": "shop", "annotations": {names::INJECT: "catalog"}},
+            "metadata": {"name": name, "namespace": "shop", "annotations": {names::INJECT: "catalog"}},
             "spec": {"containers": [{"name": "app", "image": "a"}]},
             "status": {"phase": "Running", "initContainerStatuses": [
                 {"name": SIDECAR, "ready": ready, "restartCount": 0, "image": "i", "imageID": ""}
             ]}
         });
-        let world = World { namespace: "shop", namespace_label: None, caches: None, installed: &installed() };
+        let world = World {
+            namespace: "shop",
+            namespace_label: None,
+            caches: None,
+            bounds: None,
+            installed: &installed(),
+        };
         let Outcome::Injected(injected) = inject(&pod, &world) else { panic!("not injected") };
         let patch = serde_json::to_value(&injected.patch).unwrap();
         for operation in patch.as_array().unwrap() {
-            // Of the patch, only what is observed: the label and the status annotation.
+            // Of the patch, only what is observed: the sidecar, the label and the status annotation.
             let at = operation["path"].as_str().unwrap();
             match at {
+                "/spec/initContainers" => pod["spec"]["initContainers"] = operation["value"].clone(),
                 "/metadata/labels" => pod["metadata"]["labels"] = operation["value"].clone(),
                 "/metadata/annotations/synapse.dev~1status" => {
                     pod["metadata"]["annotations"][names::STATUS] = operation["value"].clone();
@@ -146,6 +163,22 @@ async fn writes_once_then_only_what_changed_and_nothing_at_rest() {
 }
 
 #[tokio::test]
+async fn the_state_shows_the_cache_and_the_registry_its_pods_until_it_is_gone() {
+    let mut scene = Scene::new();
+    scene.pod(true);
+    scene.visit().await;
+    let state = Arc::clone(&scene.work.caches.state);
+    let caches = serde_json::to_value(state.caches()).unwrap();
+    assert_eq!(caches[0]["name"], "catalog");
+    assert_eq!(caches[0]["pods"]["ready"], 1);
+    let running = serde_json::to_value(state.running()).unwrap();
+    assert_eq!(running[0]["pod"], "web");
+    assert_eq!((&running[0]["cache"], &running[0]["ready"]), (&json!("catalog"), &json!(true)));
+    state.forget_cache("shop", "catalog");
+    assert!(state.caches().is_empty() && state.running().is_empty());
+}
+
+#[tokio::test]
 async fn a_config_map_that_others_changed_is_put_right() {
     let mut scene = Scene::new();
     scene.visit().await;
@@ -167,4 +200,36 @@ async fn a_spec_that_no_sidecar_could_use_leaves_what_is_mounted() {
     assert_eq!(scene.visit().await, (1, 2));
     let held = scene.held.lock().unwrap();
     assert_eq!(held.events.last().map(String::as_str), Some("InvalidSpec"));
+}
+
+#[tokio::test]
+async fn a_config_map_that_is_refused_is_said_and_hides_nothing() {
+    let mut scene = Scene::new();
+    scene.pod(true);
+    scene.held.lock().unwrap().refuses_config_maps = true;
+    let error = visit(&scene.cache, &scene.work).await.unwrap_err();
+    assert!(error.is_forbidden(), "tried again: {error}");
+    let held = scene.held.lock().unwrap();
+    let status = held.status.as_ref().unwrap();
+    assert_eq!(status["conditions"][0]["reason"], "ConfigMapRefused");
+    assert_eq!(status["pods"]["ready"], 1);
+}
+
+#[tokio::test]
+async fn numbers_of_pods_are_written_a_moment_later_and_answers_at_once() {
+    let mut scene = Scene::new();
+    scene.pod_called("web", true);
+    assert_eq!(scene.visit().await, (1, 1));
+    scene.cache.metadata.managed_fields = Some(vec![
+        serde_json::from_value(json!({
+            "manager": FIELD_MANAGER, "subresource": "status", "time": Timestamp::now().to_string(),
+        }))
+        .unwrap(),
+    ]);
+    scene.pod_called("web-2", true);
+    assert_eq!(scene.visit().await, (1, 1), "one pod more");
+    scene.pod_called("web-3", false);
+    assert_eq!(scene.visit().await, (1, 2), "one that does not answer");
+    let status = scene.held.lock().unwrap().status.clone().unwrap();
+    assert_eq!(status["pods"]["injected"], 3);
 }

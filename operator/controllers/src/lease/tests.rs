@@ -6,6 +6,7 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use tokio::sync::Barrier;
 
 /// How the scripted server treats its callers.
 #[derive(Clone, Copy, PartialEq)]
@@ -24,11 +25,23 @@ struct Stored {
     version: u64,
     mood: Mood,
     writes: u64,
+    conflicts: u64,
+    /// Where writers wait for each other.
+    together: Option<Arc<Barrier>>,
 }
 
 impl Server {
     fn new() -> Self {
-        Self(Arc::new(Mutex::new(Stored { lease: None, version: 0, mood: Mood::Answers, writes: 0 })))
+        let (lease, together) = (None, None);
+        let (version, writes, conflicts) = (0, 0, 0);
+        Self(Arc::new(Mutex::new(Stored {
+            lease,
+            version,
+            mood: Mood::Answers,
+            writes,
+            conflicts,
+            together,
+        })))
     }
 
     fn set(&self, mood: Mood) {
@@ -62,6 +75,10 @@ impl Server {
         }
         let method = request.method().clone();
         let body = request.into_body().collect().await.unwrap().to_bytes();
+        let together = self.0.lock().unwrap().together.clone();
+        if let Some(together) = together.filter(|_| method != Method::GET) {
+            together.wait().await;
+        }
         let mut stored = self.0.lock().unwrap();
         let status = |code: StatusCode, reason: &str| {
             let text = serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
@@ -75,6 +92,7 @@ impl Server {
             let mut sent: Lease = serde_json::from_slice(&body).unwrap();
             let known = stored.lease.as_ref().and_then(|l| l.metadata.resource_version.clone());
             if sent.metadata.resource_version != known {
+                stored.conflicts += 1;
                 return status(StatusCode::CONFLICT, "Conflict");
             }
             stored.version += 1;
@@ -161,11 +179,14 @@ async fn a_lease_taken_by_another_is_lost_at_the_next_look() {
 async fn of_two_that_take_it_at_once_one_meets_the_version() {
     let server = Server::new();
     server.candidate("gone").acquire().await;
+    // Both have read the expired lease before either writes.
+    server.0.lock().unwrap().together = Some(Arc::new(Barrier::new(2)));
     let (mut a, mut b) = (server.candidate("a"), server.candidate("b"));
-    tokio::select! {
-        () = a.acquire() => assert_eq!(server.holder(), "a"),
-        () = b.acquire() => assert_eq!(server.holder(), "b"),
-    }
+    let within = Duration::from_secs(25);
+    let (a, b) = tokio::join!(timeout(within, a.acquire()), timeout(within, b.acquire()));
+    assert!(a.is_ok() != b.is_ok(), "{a:?} {b:?}");
+    assert_eq!(server.holder(), if a.is_ok() { "a" } else { "b" });
+    assert_eq!(server.0.lock().unwrap().conflicts, 1);
 }
 
 #[tokio::test(start_paused = true)]

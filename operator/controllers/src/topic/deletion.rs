@@ -17,7 +17,7 @@ use crate::broker::error::BrokerError;
 use crate::broker::pool::Address;
 use crate::broker::{Deleted, Stream};
 use crate::jitter;
-use crate::references;
+use crate::references::{self, Unresolved};
 use crate::report::reference;
 
 /// Pause between two tries.
@@ -51,8 +51,7 @@ pub(super) async fn reconcile(
         }
         Next::Delete { drained, until } => match attempt(topic, topics, drained).await {
             Tried::Gone => {
-                say(topic, topics, false, "Deleted", "the stream was deleted from its broker".to_owned())
-                    .await;
+                say(topic, topics, false, "Deleted", "the stream is gone from its broker".to_owned()).await;
                 finish(topic, topics).await
             }
             Tried::Foreign => {
@@ -73,39 +72,55 @@ pub(super) async fn reconcile(
 }
 
 async fn attempt(topic: &SynapseTopic, topics: &Topics, drained: bool) -> Tried {
-    let (stream, address) = match stream(topic, topics).await {
-        Ok(found) => found,
-        Err((reason, message)) => return Tried::Failed(reason, message),
-    };
+    let (addresses, unresolved) = addresses(topic, topics).await;
+    let mut failed = unresolved.map(|unresolved| (unresolved.reason, unresolved.message));
+    for address in &addresses {
+        match attempt_at(address, topic, topics, drained).await {
+            Ok(tried) => return tried,
+            Err(error) => failed = failed.or(Some((error.reason(), error.to_string()))),
+        }
+    }
+    let (reason, message) = failed.unwrap_or((Reason::InvalidSpec, "there is no address".to_owned()));
+    Tried::Failed(reason, message)
+}
+
+async fn attempt_at(
+    address: &Address,
+    topic: &SynapseTopic,
+    topics: &Topics,
+    drained: bool,
+) -> Result<Tried, BrokerError> {
+    let stream = stream(address, topic, topics)?;
     let tried = async {
-        Ok::<_, BrokerError>(match stream.delete(drained).await? {
+        Ok(match stream.delete(drained).await? {
             Deleted::Gone => Tried::Gone,
             Deleted::Foreign => Tried::Foreign,
             Deleted::Waiting(held) => Tried::Waiting(held, stream.observe().await?),
         })
     };
-    tried.await.unwrap_or_else(|error| {
-        topics.pool.failed(&address, &error);
-        Tried::Failed(error.reason(), error.to_string())
-    })
+    let tried = tried.await;
+    topics.pool.told(address, tried.as_ref().err());
+    tried
 }
 
-/// The stream by what the object says now or, when that leads nowhere, where it was found last.
-async fn stream(topic: &SynapseTopic, topics: &Topics) -> Result<(Stream, Address), (Reason, String)> {
+/// Where the stream may be: by what the object says now, and where it was found last, should that lead nowhere.
+async fn addresses(topic: &SynapseTopic, topics: &Topics) -> (Vec<Address>, Option<Unresolved>) {
     let redis = &topic.spec.broker.redis;
     let owner = topics.owner(topic);
     let resolved =
         references::address(&topics.client, &owner.namespace, &redis.connection, redis.tls.as_ref()).await;
-    let name = topic.spec.name.clone().unwrap_or_else(|| topic.name_any());
-    let address = match (resolved, topics.known.place(&owner)) {
-        (Ok(address), _) => address,
-        (Err(_), Some(place)) => place.address,
-        (Err(unresolved), None) => return Err((unresolved.reason, unresolved.message)),
+    let (mut addresses, unresolved) = match resolved {
+        Ok(address) => (vec![address], None),
+        Err(unresolved) => (Vec::new(), Some(unresolved)),
     };
-    match topics.stream(&address, &name, owner) {
-        Ok(stream) => Ok((stream, address)),
-        Err(error) => Err((error.reason(), error.to_string())),
-    }
+    addresses.extend(topics.known.place(&owner).map(|place| place.address));
+    addresses.dedup();
+    (addresses, unresolved)
+}
+
+fn stream(address: &Address, topic: &SynapseTopic, topics: &Topics) -> Result<Stream, BrokerError> {
+    let name = topic.spec.name.clone().unwrap_or_else(|| topic.name_any());
+    topics.stream(address, &name, topics.owner(topic), &topic.uid().unwrap_or_default())
 }
 
 async fn wait(
@@ -125,10 +140,14 @@ async fn wait(
 
 /// Gives the claim back if that can be done now, and lets the object go either way.
 async fn let_go(topic: &SynapseTopic, topics: &Topics) -> Result<Action, TopicError> {
-    if let Ok((stream, _)) = stream(topic, topics).await
-        && let Err(error) = stream.release().await
-    {
-        tracing::info!(%error, topic = topic.name_any(), "the claim could not be given back; it is void all the same");
+    for address in addresses(topic, topics).await.0 {
+        let Ok(stream) = stream(&address, topic, topics) else { continue };
+        match stream.release().await {
+            Ok(_) => break,
+            Err(error) => {
+                tracing::info!(%error, topic = topic.name_any(), "the claim could not be given back; it is void all the same");
+            }
+        }
     }
     finish(topic, topics).await
 }

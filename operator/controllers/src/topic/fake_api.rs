@@ -64,8 +64,12 @@ impl FakeApi {
     }
 
     pub(super) fn put_topic(&self, name: &str, spec: Value) {
+        self.put_topic_as(name, name, spec);
+    }
+
+    pub(super) fn put_topic_as(&self, name: &str, uid: &str, spec: Value) {
         let metadata =
-            json!({"name": name, "namespace": "apps", "uid": name, "generation": 1, "resourceVersion": "1"});
+            json!({"name": name, "namespace": "apps", "uid": uid, "generation": 1, "resourceVersion": "1"});
         let topic = json!({"apiVersion": "synapse.dev/v1alpha1", "kind": "SynapseTopic", "metadata": metadata, "spec": spec});
         self.with(|stored| stored.topics.insert(name.to_owned(), topic));
     }

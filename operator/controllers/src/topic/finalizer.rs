@@ -51,7 +51,7 @@ pub async fn release_all(client: &Client) -> Result<usize, CallError> {
         };
         for topic in list.items.iter().filter(|topic| topic.finalizers().iter().any(|name| name == FINALIZER))
         {
-            match keep(client, topic, false).await {
+            match let_go(client, topic).await {
                 Ok(()) => released += 1,
                 Err(error) => last = Err(error),
             }
@@ -60,5 +60,20 @@ pub async fn release_all(client: &Client) -> Result<usize, CallError> {
             Some(token) => page = page.continue_token(&token),
             None => return last.map(|()| released),
         }
+    }
+}
+
+/// Takes the finalizer away; from the topic as it is now, if it changed since it was listed.
+async fn let_go(client: &Client, topic: &SynapseTopic) -> Result<(), CallError> {
+    match keep(client, topic, false).await {
+        Err(error) if error.is_conflict() => {
+            let api: Api<SynapseTopic> =
+                Api::namespaced(client.clone(), &topic.namespace().unwrap_or_default());
+            match limited("get a topic", api.get_opt(&topic.name_any())).await? {
+                Some(topic) => keep(client, &topic, false).await,
+                None => Ok(()),
+            }
+        }
+        result => result,
     }
 }

@@ -26,13 +26,23 @@ pub(super) struct Known(Mutex<HashMap<(String, String), Place>>);
 pub(super) struct Place {
     pub(super) address: Address,
     pub(super) stream: String,
+    /// Uid of the object that was there.
+    uid: String,
     attempts: u32,
 }
 
 impl Known {
-    pub(super) fn remember(&self, owner: &Owner, address: Address, stream: &str) {
-        let place = Place { address, stream: stream.to_owned(), attempts: 0 };
-        self.map(|known| known.insert(key(owner), place));
+    /// Notes where a topic is now; answers with where it was, if that is somewhere else.
+    pub(super) fn remember(
+        &self,
+        owner: &Owner,
+        address: Address,
+        stream: &str,
+        uid: String,
+    ) -> Option<Place> {
+        let place = Place { address, stream: stream.to_owned(), uid, attempts: 0 };
+        let (now, before) = self.map(|known| (place.clone(), known.insert(key(owner), place)));
+        before.filter(|before| before.address.broker() != now.address.broker() || before.stream != now.stream)
     }
 
     pub(super) fn place(&self, owner: &Owner) -> Option<Place> {
@@ -72,16 +82,7 @@ pub(super) async fn sweep(topics: &Topics, lives: impl Fn(&str, &str) -> bool) {
         }
         let owner = Owner { cluster: topics.cluster.clone(), namespace, name };
         topics.state.forget_topic(&owner.namespace, &owner.name);
-        let released = match topics.stream(&place.address, &place.stream, owner.clone()) {
-            Ok(stream) => match stream.release().await {
-                Ok(_) => true,
-                Err(error) => {
-                    topics.pool.failed(&place.address, &error);
-                    false
-                }
-            },
-            Err(_) => true,
-        };
+        let released = release(topics, owner.clone(), &place).await;
         if released || place.attempts + 1 >= ATTEMPTS {
             tracing::info!(topic = owner.name, namespace = owner.namespace, released, "claim given back");
             topics.known.forget(&owner);
@@ -93,6 +94,14 @@ pub(super) async fn sweep(topics: &Topics, lives: impl Fn(&str, &str) -> bool) {
             });
         }
     }
+}
+
+/// Gives back what was claimed at `place`, and says whether there is nothing left to do about it.
+pub(super) async fn release(topics: &Topics, owner: Owner, place: &Place) -> bool {
+    let Ok(stream) = topics.stream(&place.address, &place.stream, owner, &place.uid) else { return true };
+    let released = stream.release().await;
+    topics.pool.told(&place.address, released.as_ref().err());
+    released.is_ok()
 }
 
 fn key(owner: &Owner) -> (String, String) {

@@ -32,7 +32,8 @@ pub fn holds(found: &ConfigMap, wanted: &ConfigMap) -> bool {
     let found_labels = labels(found);
     let owners = found.metadata.owner_references.as_deref().unwrap_or_default();
     let wanted_owners = wanted.metadata.owner_references.as_deref().unwrap_or_default();
-    found.data == wanted.data
+    let has = |(key, value)| found.data.as_ref().is_some_and(|data| data.get(key) == Some(value));
+    wanted.data.iter().flatten().all(has)
         && labels(wanted).iter().all(|(key, value)| found_labels.get(key) == Some(value))
         && wanted_owners.iter().all(|owner| owners.contains(owner))
 }
@@ -51,6 +52,10 @@ mod tests {
         found.metadata.labels.as_mut().unwrap().insert("team".into(), "a".into());
         assert!(holds(&found, &wanted));
         found.data.as_mut().unwrap().insert("other".into(), String::new());
+        assert!(holds(&found, &wanted));
+        found.data.as_mut().unwrap().insert(paths::CONFIG_KEY.into(), String::new());
+        assert!(!holds(&found, &wanted));
+        found.data = None;
         assert!(!holds(&found, &wanted));
     }
 }

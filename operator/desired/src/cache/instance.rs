@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The longest value that is read: anyone with access to Redis can write it.
-const MAX_VALUE: usize = 16 * 1024;
+/// The longest value that is read, in bytes: anyone with access to Redis can write it.
+pub const MAX_VALUE: usize = 16 * 1024;
 
 /// What a sidecar says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,11 +6,11 @@ use synapse_api::conditions::{self, Answer, Reason};
 use synapse_config::written;
 
 use super::instance::{Instance, hit_ratio};
-use super::pods::{Observed, mounts_what_is_named};
+use super::pods::{Observed, holds_less, mounts_what_is_named};
 use crate::sidecar_config::Rendered;
 
-/// The fields of the status that move by themselves.
-pub const COUNTERS: [&str; 1] = ["hitRatio"];
+/// The fields of the status that move by themselves: a message too, as long as its reason stays.
+pub const COUNTERS: [&str; 2] = ["hitRatio", "message"];
 
 /// What is wrong with something, in the words of conditions.
 pub type Trouble = (Reason, String);
@@ -24,6 +24,8 @@ pub struct Found<'a> {
     pub image: &'a str,
     /// The configuration, or what no sidecar could use of it.
     pub rendered: Result<&'a Rendered, String>,
+    /// Why the configuration is not where pods find it.
+    pub unmounted: Option<Trouble>,
     /// Why a reference leads nowhere.
     pub unresolved: Option<Trouble>,
     /// The injected pods, each with what its sidecar says of itself.
@@ -113,6 +115,7 @@ fn troubles(found: &Found<'_>, pods: &Pods) -> Vec<Trouble> {
     if let Err(problems) = &found.rendered {
         troubles.push((Reason::InvalidSpec, problems.clone()));
     }
+    troubles.extend(found.unmounted.clone());
     troubles.extend(found.unresolved.clone());
     if pods.naked > 0 {
         let message = format!(
@@ -129,13 +132,30 @@ fn troubles(found: &Found<'_>, pods: &Pods) -> Vec<Trouble> {
         );
         troubles.push((Reason::CredentialsNotMounted, message));
     }
+    if let Ok(rendered) = &found.rendered {
+        let capacity = rendered.settings.memory.capacity;
+        if found.pods.iter().any(|(pod, _)| holds_less(pod.memory_limit.as_deref(), capacity)) {
+            let message = format!(
+                "some pods have a memory limit that holds less than {}, and keep what fits: raise it where the pod or this object says it, and delete pods that are older than the capacity to have them created again",
+                found.spec.capacity()
+            );
+            troubles.push((Reason::LimitBelowCapacity, message));
+        }
+    }
     troubles.extend(found.unheard.clone());
     troubles
 }
 
-/// What leaves the sockets answering as they should: Redis may be out of the operator's reach alone.
+/// What leaves the sockets answering as they should: Redis may be out of the operator's reach alone, and a smaller
+/// cache is a cache.
 fn tolerable(reason: Reason) -> bool {
-    matches!(reason, Reason::BrokerUnreachable | Reason::BrokerRefused | Reason::BrokerUnsupported)
+    matches!(
+        reason,
+        Reason::BrokerUnreachable
+            | Reason::BrokerRefused
+            | Reason::BrokerUnsupported
+            | Reason::LimitBelowCapacity
+    )
 }
 
 fn progressing(found: &Found<'_>, pods: &Pods) -> (Answer, Reason, String) {

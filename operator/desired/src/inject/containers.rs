@@ -134,7 +134,7 @@ fn place<'a>(pod: &Pod<'_>, container: &'a Map<String, Value>, volume: &str) -> 
         let inside = place
             .strip_prefix(paths::SOCKET_DIR)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        let around = paths::SOCKET_DIR.strip_prefix(place).is_some_and(|rest| rest.starts_with('/'));
+        let around = paths::SOCKET_DIR.strip_prefix(&place).is_some_and(|rest| rest.starts_with('/'));
         if place == paths::SOCKET_DIR && name(mount) == Some(volume) {
             return Place::Ours;
         }
@@ -145,13 +145,21 @@ fn place<'a>(pod: &Pod<'_>, container: &'a Map<String, Value>, volume: &str) -> 
     Place::Free
 }
 
-/// A path without its last slashes, and without the link that images have from /var/run to /run.
-fn normal(path: &str) -> &str {
-    let path = path.trim_end_matches('/');
-    match path.strip_prefix("/var") {
-        Some(run) if run == "/run" || run.starts_with("/run/") => run,
-        _ => path,
+/// A path as the kernel goes it: without empty parts, `.` and `..`, and without the link that images have from /var/run
+/// to /run.
+fn normal(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
     }
+    if parts.starts_with(&["var", "run"]) {
+        parts.remove(0);
+    }
+    parts.iter().flat_map(|part| ["/", part]).collect()
 }
 
 /// Whether the runtime could not make our directory inside what is mounted there.
@@ -191,5 +199,20 @@ impl<'a> Choice<'a> {
                 *wanted == container || (*wanted == names::ALL_CONTAINERS && field == "containers")
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::normal;
+
+    #[test]
+    fn paths_are_compared_as_the_kernel_goes_them() {
+        for path in
+            ["/run/synapse", "/run//synapse/", "/run/./synapse", "/var/run/../run/synapse", "run/synapse"]
+        {
+            assert_eq!(normal(path), "/run/synapse", "{path}");
+        }
+        assert_eq!((normal("/"), normal("/../a")), (String::new(), "/a".to_owned()));
     }
 }

@@ -58,14 +58,14 @@ impl<'a> Overrides<'a> {
 }
 
 /// Whole thousandths only: the API server refuses finer amounts of cpu.
-fn is_cpu(text: &str) -> bool {
+pub(super) fn is_cpu(text: &str) -> bool {
     let decimals = text.split_once('.').map_or(0, |(_, fraction)| fraction.len());
     let suffix = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
     matches!(suffix, "" | "m") && decimals <= if suffix == "m" { 0 } else { 3 } && is_positive(text)
 }
 
 /// Whole bytes only, and not the thousandths that `m` means.
-fn is_memory(text: &str) -> bool {
+pub(super) fn is_memory(text: &str) -> bool {
     let whole = millis(text).is_some_and(|millis| millis.is_multiple_of(1000));
     !text.ends_with('m') && whole && is_positive(text)
 }

@@ -2,6 +2,8 @@
 
 /// Digits that are looked at; more are no amount that anyone means.
 const MAX_DIGITS: usize = 18;
+/// The largest amount, in thousandths: Kubernetes counts in 63 bits.
+const MAX: u128 = (i64::MAX as u128) * 1000;
 
 /// Thousandths of what `text` means (`100m` is 100, `2` is 2000, `1Ki` is 1,024,000), rounded up, or nothing
 /// when it is no amount.
@@ -38,7 +40,7 @@ pub(super) fn millis(text: &str) -> Option<u128> {
         }
     };
     let divisor = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
-    Some((value * thousandths).div_ceil(divisor))
+    Some(value.checked_mul(thousandths)?.div_ceil(divisor)).filter(|amount| *amount <= MAX)
 }
 
 #[cfg(test)]
@@ -60,7 +62,20 @@ mod tests {
         ] {
             assert_eq!(millis(text), Some(expected), "{text}");
         }
-        for text in ["", "m", "-1", "1 Gi", "1gi", "1.2.3", "1e99", "abc", "9999999999999999999", "1e-3"] {
+        for text in [
+            "",
+            "m",
+            "-1",
+            "1 Gi",
+            "1gi",
+            "1.2.3",
+            "1e99",
+            "abc",
+            "9999999999999999999",
+            "1e-3",
+            "999999999999999999E",
+            "10E",
+        ] {
             assert_eq!(millis(text), None, "{text}");
         }
     }

@@ -5,9 +5,14 @@ use synapse_api::cache::SynapseCacheSpec;
 use synapse_api::names;
 use synapse_api::reasons::Problem;
 use synapse_api::sidecar::Amounts;
+use synapse_config::footprint::memory_for;
+use synapse_config::quantity::parse_bytes;
+use synapse_config::resolved::{DEFAULT_CAPACITY, resolve};
+use synapse_config::written::{Config, Memory};
 
+use super::bounds::Bounds;
 use super::findings::Findings;
-use super::overrides::Overrides;
+use super::overrides::{Overrides, is_cpu, is_memory};
 use super::pod::Pod;
 use super::quantity::millis;
 
@@ -18,8 +23,8 @@ const CPU_LIMIT: &str = "500m";
 /// The most that a limit is of its request where only one of the two is said: a LimitRange may bound the ratio,
 /// and refuses the pod when the sidecar exceeds it.
 const RATIO: u128 = 10;
-/// What the process needs beside its entries.
-const MEMORY_BASE: u128 = 48 << 20;
+/// The resource of logs and files.
+const STORAGE: &str = "ephemeral-storage";
 /// Ephemeral storage is only spoken of where the pod's own containers do, since a quota may demand it.
 const STORAGE_REQUEST: &str = "16Mi";
 /// Room for the logs that a kubelet keeps of a container.
@@ -30,35 +35,64 @@ pub(super) fn resources(
     pod: &Pod<'_>,
     spec: Option<&SynapseCacheSpec>,
     overrides: &Overrides<'_>,
+    bounds: Option<&Bounds>,
     findings: &mut Findings,
 ) -> Value {
     let guaranteed = is_guaranteed(pod);
     let own = spec.and_then(|spec| spec.sidecar.as_ref()).and_then(|sidecar| sidecar.resources.as_ref());
     let requests = own.and_then(|own| own.requests.as_ref());
     let limits = own.and_then(|own| own.limits.as_ref());
-    let cpu_of = |amounts: Option<&Amounts>| amounts.and_then(|amounts| amounts.cpu.clone());
-    let memory_of = |amounts: Option<&Amounts>| amounts.and_then(|amounts| amounts.memory.clone());
-    let capacity = spec.map_or(SynapseCacheSpec::DEFAULT_CAPACITY, SynapseCacheSpec::capacity);
+    let mut usable = |amount: Option<&String>, is_usable: fn(&str) -> bool| {
+        let amount = amount?;
+        if !is_usable(amount) {
+            findings.add(
+                Problem::InvalidCacheSpec,
+                format!(
+                    "sidecar.resources: {amount:?} is no amount that a pod could have; the default holds"
+                ),
+            );
+        }
+        is_usable(amount).then(|| amount.clone())
+    };
+    let mut cpu_of =
+        |amounts: Option<&Amounts>| usable(amounts.and_then(|amounts| amounts.cpu.as_ref()), is_cpu);
+    let (cpu_request, cpu_limit) = (cpu_of(requests), cpu_of(limits));
+    let mut memory_of =
+        |amounts: Option<&Amounts>| usable(amounts.and_then(|amounts| amounts.memory.as_ref()), is_memory);
+    let (memory_request, memory_limit) = (memory_of(requests), memory_of(limits));
+    let capacity = capacity(spec, findings);
     let needed = needed_for(capacity);
 
     // The cache completes the defaults, and the pod's annotations complete what the cache says.
     let in_cpu = |millis: u128| format!("{millis}m");
-    let cpu =
-        Said { request: cpu_of(requests), limit: cpu_of(limits) }.completed(CPU_REQUEST, CPU_LIMIT, in_cpu);
+    let cpu = Said { request: cpu_request, limit: cpu_limit }.completed(CPU_REQUEST, CPU_LIMIT, in_cpu);
     let cpu = Said::by(overrides.cpu_request, overrides.cpu_limit)
         .completed(&cpu.request, &cpu.limit, in_cpu)
-        .settled(guaranteed, (names::CPU_REQUEST, overrides.cpu_request), findings);
+        .settled(guaranteed, (names::CPU_REQUEST, overrides.cpu_request), findings)
+        .fitted("cpu", bounds, in_cpu);
     let in_memory = |millis: u128| mebibytes(millis / 1000);
-    let memory = Said { request: memory_of(requests), limit: memory_of(limits) }
-        .completed(&needed, &needed, in_memory);
+    let memory = Said { request: memory_request, limit: memory_limit }.completed(&needed, &needed, in_memory);
     let memory = Said::by(overrides.memory_request, overrides.memory_limit)
         .completed(&memory.request, &memory.limit, in_memory)
-        .settled(guaranteed, (names::MEMORY_REQUEST, overrides.memory_request), findings);
-    if millis(&memory.limit) < millis(capacity) {
+        .settled(guaranteed, (names::MEMORY_REQUEST, overrides.memory_request), findings)
+        .fitted("memory", bounds, in_bytes);
+    for (key, said, holds) in [
+        (names::CPU_LIMIT, overrides.cpu_limit, &cpu.limit),
+        (names::MEMORY_LIMIT, overrides.memory_limit, &memory.limit),
+    ] {
+        if let Some(said) = said.filter(|said| millis(said) != millis(holds)) {
+            findings.add(
+                Problem::InvalidOverride,
+                format!("{key}: {said} is not what the namespace's LimitRange allows: {holds} holds"),
+            );
+        }
+    }
+    let (needed, limit) = (millis(&needed).unwrap_or_default(), millis(&memory.limit).unwrap_or_default());
+    if limit < needed && !has_budget(pod, "limits", "memory") {
         findings.add(
             Problem::LimitBelowCapacity,
             format!(
-                "the sidecar's memory limit {} cannot hold the cache's capacity {capacity}",
+                "the sidecar's memory limit {} holds less than the cache's capacity {capacity}: it keeps what fits",
                 memory.limit
             ),
         );
@@ -66,21 +100,46 @@ pub(super) fn resources(
 
     let (mut requests, mut limits) = (Map::new(), Map::new());
     for (resource, amounts) in [("cpu", cpu), ("memory", memory)] {
-        // A budget of the whole pod must hold the sum of its containers: ours then draws on it, unnamed.
-        if !has_pod_budget(pod, resource) {
-            requests.insert(resource.to_owned(), amounts.request.into());
-            limits.insert(resource.to_owned(), amounts.limit.into());
+        // A budget of the whole pod must hold the sum of what its containers request: ours then draws on it, unnamed.
+        if has_budget(pod, "limits", resource) {
+            continue;
         }
+        // A limit alone would become the request, too.
+        let budgeted = has_budget(pod, "requests", resource);
+        requests.insert(resource.to_owned(), if budgeted { "0".into() } else { amounts.request.into() });
+        limits.insert(resource.to_owned(), amounts.limit.into());
     }
+    let storage = Both { request: STORAGE_REQUEST.to_owned(), limit: STORAGE_LIMIT.to_owned() };
+    let storage = storage.fitted(STORAGE, bounds, in_bytes);
     for (kind, amounts, amount) in
-        [("requests", &mut requests, STORAGE_REQUEST), ("limits", &mut limits, STORAGE_LIMIT)]
+        [("requests", &mut requests, storage.request), ("limits", &mut limits, storage.limit)]
     {
-        let pointer = format!("/resources/{kind}/ephemeral-storage");
+        let pointer = format!("/resources/{kind}/{STORAGE}");
         if pod.containers().iter().any(|container| container.pointer(&pointer).is_some()) {
-            amounts.insert("ephemeral-storage".to_owned(), amount.into());
+            amounts.insert(STORAGE.to_owned(), amount.into());
         }
     }
     json!({"requests": requests, "limits": limits})
+}
+
+/// The capacity that the cache says, unless no sidecar could have it: the pod would wait for a node for ever.
+fn capacity<'a>(spec: Option<&'a SynapseCacheSpec>, findings: &mut Findings) -> &'a str {
+    let said = spec.map_or(SynapseCacheSpec::DEFAULT_CAPACITY, SynapseCacheSpec::capacity);
+    let memory = Memory { capacity: Some(said.to_owned()), ..Memory::default() };
+    match resolve(&Config { memory: Some(memory), ..Config::default() }) {
+        Ok(_) => said,
+        Err(problems) => {
+            let default = SynapseCacheSpec::DEFAULT_CAPACITY;
+            for problem in problems.0 {
+                let (path, message) = (problem.path, problem.message);
+                findings.add(
+                    Problem::InvalidCacheSpec,
+                    format!("{path} {said:?}: {message}; the sidecar is sized for {default}"),
+                );
+            }
+            default
+        }
+    }
 }
 
 /// What is said of one resource.
@@ -146,14 +205,36 @@ impl Both {
         }
         Self { request: limit.clone(), limit }
     }
+
+    /// The nearest amounts that the namespace allows; what it allows already stays as it is written.
+    fn fitted(self, resource: &str, bounds: Option<&Bounds>, write: impl Fn(u128) -> String) -> Self {
+        let (Some(bounds), Some(request), Some(limit)) = (bounds, millis(&self.request), millis(&self.limit))
+        else {
+            return self;
+        };
+        let fitted = bounds.fit(resource, request, limit);
+        let written = |text: String, was: u128, is: u128| if was == is { text } else { write(is) };
+        Self {
+            request: written(self.request, request, fitted.0),
+            limit: written(self.limit, limit, fitted.1),
+        }
+    }
 }
 
-/// Memory for a cache of `capacity`: a quarter more than its entries, and what the process itself needs, in
-/// whole mebibytes.
+/// Memory for a cache of `capacity`, in whole mebibytes.
 fn needed_for(capacity: &str) -> String {
-    let default = millis(SynapseCacheSpec::DEFAULT_CAPACITY).unwrap_or_default();
-    let bytes = millis(capacity).unwrap_or(default) / 1000;
-    mebibytes(bytes + bytes / 4 + MEMORY_BASE)
+    mebibytes(memory_for(bytes_of(capacity)).into())
+}
+
+/// Bytes of a capacity that was resolved before.
+fn bytes_of(capacity: &str) -> u64 {
+    parse_bytes(capacity).unwrap_or(DEFAULT_CAPACITY)
+}
+
+/// Bytes as they are most readable; never more than `millis`, which may be the most that there is.
+fn in_bytes(millis: u128) -> String {
+    let bytes = millis / 1000;
+    if bytes.is_multiple_of(1 << 20) { mebibytes(bytes) } else { bytes.to_string() }
 }
 
 fn mebibytes(bytes: u128) -> String {
@@ -183,10 +264,13 @@ fn amount_of(value: &Value) -> Option<u128> {
 }
 
 fn has_pod_budget(pod: &Pod<'_>, resource: &str) -> bool {
-    let budget = pod.spec().get("resources");
-    ["requests", "limits"]
-        .iter()
-        .any(|kind| budget.and_then(|budget| budget.get(kind)?.get(resource)).is_some())
+    has_budget(pod, "requests", resource) || has_budget(pod, "limits", resource)
+}
+
+/// Whether the pod as a whole says its `kind` of a resource.
+fn has_budget(pod: &Pod<'_>, kind: &str, resource: &str) -> bool {
+    let said = pod.spec().get("resources").and_then(|budget| budget.get(kind)?.get(resource));
+    said.is_some_and(|amount| !amount.is_null())
 }
 
 #[cfg(test)]

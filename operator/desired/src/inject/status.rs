@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use synapse_api::names;
+use synapse_api::reasons::Problem;
 
 use super::Installed;
-use super::findings::{Finding, Findings};
+use super::findings::{Finding, Findings, MAX_FINDINGS, Noted};
 use super::patch::Additions;
 use super::pod::Pod;
 use super::volumes::Volumes;
@@ -30,7 +31,7 @@ pub struct InjectedStatus {
     pub volume: String,
     /// What could not be followed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub problems: Vec<Finding>,
+    pub problems: Vec<Noted>,
 }
 
 /// What the annotation's text says, or nothing when it was not written by an injector.
@@ -39,7 +40,26 @@ pub fn injected_status(annotation: &str) -> Option<InjectedStatus> {
     if annotation.len() > MAX_STATUS {
         return None;
     }
-    serde_json::from_str(annotation).ok()
+    let mut status: InjectedStatus = serde_json::from_str(annotation).ok()?;
+    status.problems.retain_mut(Noted::is_sound);
+    status.problems.truncate(MAX_FINDINGS);
+    Some(status)
+}
+
+/// Adds the label by which the pods of a cache are found. A value that is there stays: a ReplicaSet whose
+/// selector has it would not know its own pod any more, and create another one, for ever.
+pub(super) fn label(pod: &Pod<'_>, cache: &str, additions: &mut Additions, findings: &mut Findings) {
+    match pod.label(names::CACHE) {
+        None => additions.insert(pod.metadata(), &["metadata"], "labels", names::CACHE, cache.into()),
+        Some(value) if value == cache => {}
+        Some(value) => findings.add(
+            Problem::LabelTaken,
+            format!(
+                "the pod came with the label {}={value}: it stays, though the cache is {cache}",
+                names::CACHE
+            ),
+        ),
+    }
 }
 
 impl InjectedStatus {
@@ -61,17 +81,56 @@ impl InjectedStatus {
             version: installed.version.clone(),
             hash,
             volume: volumes.socket.clone(),
-            problems: findings.list().to_vec(),
+            problems: Vec::new(),
         }
+        .with(findings.list())
     }
 
-    /// Writes the annotation, and the label by which the pods of a cache are found. Both keys are ours: what
-    /// a template copied from a running pod says there does not hold.
-    pub(super) fn write(&self, pod: &Pod<'_>, cache: &str, additions: &mut Additions) {
-        let text = serde_json::to_string(self).unwrap_or_default();
-        additions.insert(pod.metadata(), &["metadata"], "annotations", names::STATUS, Value::String(text));
-        if pod.label(names::CACHE) != Some(cache) {
-            additions.insert(pod.metadata(), &["metadata"], "labels", names::CACHE, cache.into());
-        }
+    /// The same with more problems noted, as many as are read back.
+    pub(super) fn with(mut self, more: &[Finding]) -> Self {
+        self.problems.extend(more.iter().map(Noted::from));
+        self.problems.truncate(MAX_FINDINGS);
+        while self.text().len() > MAX_STATUS && self.problems.pop().is_some() {}
+        self
+    }
+
+    fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Writes the annotation, whatever a template copied from a running pod says there: nobody selects by it.
+    pub(super) fn write(&self, pod: &Pod<'_>, additions: &mut Additions) {
+        let text = Value::String(self.text());
+        additions.insert(pod.metadata(), &["metadata"], "annotations", names::STATUS, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(problems: &str) -> Option<InjectedStatus> {
+        injected_status(&format!(
+            r#"{{"cache":"a","version":"9","hash":"","volume":"synapse","futureField":1,"problems":{problems}}}"#
+        ))
+    }
+
+    #[test]
+    fn words_of_another_version_stay_readable_and_what_is_no_word_is_left_out() {
+        let read = status(r#"[{"reason":"ReasonOfTomorrow","detail":"x"},{"reason":"no word","detail":""}]"#);
+        let words: Vec<_> = read.unwrap().problems.into_iter().map(|noted| noted.reason).collect();
+        assert_eq!(words, ["ReasonOfTomorrow"]);
+    }
+
+    #[test]
+    fn what_is_written_is_never_too_long_to_be_read() {
+        let long = |at: u8| Finding {
+            reason: Problem::MountPathTaken,
+            detail: format!("{at}{}", "\u{1}".repeat(230)),
+        };
+        let findings: Vec<_> = (b'a'..=b'z').map(long).collect();
+        let written = status("[]").unwrap().with(&findings);
+        assert!(written.problems.len() > 8 && written.problems.len() < MAX_FINDINGS);
+        assert!(injected_status(&written.text()) == Some(written));
     }
 }

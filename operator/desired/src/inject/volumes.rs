@@ -68,6 +68,8 @@ fn sources(cache: &str, spec: Option<&SynapseCacheSpec>) -> Vec<Value> {
     let ca = redis.and_then(|redis| redis.tls.as_ref()).map(|tls| &tls.ca_secret_ref);
     let conventional =
         |key: &str| SecretKeyRef { name: names::conventional_secret(cache), key: key.to_owned() };
+    // A path that an API server refuses would keep every pod of the cache from being created.
+    let (url, ca) = (url.filter(|url| url.is_a_file()), ca.filter(|ca| ca.is_a_file()));
     let url = url.cloned().unwrap_or_else(|| conventional(paths::CONVENTIONAL_URL_KEY));
     let ca = ca.cloned().unwrap_or_else(|| conventional(paths::CONVENTIONAL_CA_KEY));
     vec![source(&url, paths::url_item(&url.key)), source(&ca, paths::ca_item(&ca.key))]

@@ -2,16 +2,15 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use synapse_api::conditions::{self, Answer, Reason};
-use synapse_api::topic::{ConsumerGroupStatus, Drift, SynapseTopicStatus};
+use synapse_api::topic::{Drift, SynapseTopicStatus};
 
-use super::{Difference, Group, Owner, Seen, Wanted};
+use super::groups::{groups, in_one_line};
+use super::{Difference, Owner, Seen, Wanted};
 use crate::status::rounded;
 
-/// The fields of the status that move by themselves.
-pub const COUNTERS: [&str; 7] =
-    ["entries", "firstId", "lastId", "lag", "lagUnknownReason", "pending", "consumers"];
-/// The most groups that are listed.
-const MAX_GROUPS: usize = 256;
+/// The fields of the status that move by themselves: a message too, as long as its reason stays.
+pub const COUNTERS: [&str; 8] =
+    ["entries", "firstId", "lastId", "lag", "lagUnknownReason", "pending", "consumers", "message"];
 
 /// How far the work on a topic came.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,7 +78,9 @@ pub fn status(
             status.entries = Some(rounded(seen.entries));
             status.first_id = seen.first.clone();
             status.last_id = seen.last.clone();
-            status.consumer_groups = Some(groups(wanted, seen));
+            let groups = groups(wanted, seen);
+            status.groups = Some(in_one_line(&groups));
+            status.consumer_groups = Some(groups);
         }
         // What is another's is not shown as ours; what cannot be reached keeps its last known figures.
         Outcome::Taken(_) | Outcome::NotAdopted | Outcome::NotAStream(_) => {
@@ -216,33 +217,9 @@ fn drifted(wanted: Option<&Wanted>, seen: &Seen, differences: &[Difference]) -> 
     }
 }
 
-fn groups(wanted: Option<&Wanted>, seen: &Seen) -> Vec<ConsumerGroupStatus> {
-    let rank = |group: &Group| {
-        let listed = wanted.and_then(|w| w.groups.iter().position(|(name, _)| *name == group.name));
-        (listed.unwrap_or(usize::MAX), group.name.clone())
-    };
-    let mut sorted: Vec<&Group> = seen.groups.iter().collect();
-    sorted.sort_by_key(|group| rank(group));
-    sorted.into_iter().take(MAX_GROUPS).map(group_status).collect()
-}
-
-fn group_status(group: &Group) -> ConsumerGroupStatus {
-    // Redis gives up counting after deletions inside the stream; that nothing is left is certain even then.
-    let lag = group.lag.or_else(|| group.oldest_undelivered.is_none().then_some(0));
-    ConsumerGroupStatus {
-        name: group.name.clone(),
-        lag: lag.map(rounded),
-        lag_unknown_reason: lag.is_none().then(|| {
-            "Redis cannot count it: entries were deleted inside the stream, or the group began at an arbitrary id"
-                .to_owned()
-        }),
-        pending: rounded(group.pending),
-        consumers: rounded(group.consumers),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Group;
     use super::super::tests::wanted_with;
     use super::*;
     use k8s_openapi::jiff::Timestamp;
@@ -324,6 +301,6 @@ mod tests {
             ("b", None, true)
         );
         assert_eq!((groups[1].name.as_str(), groups[1].lag), ("a", Some(0)));
-        assert_eq!(status.entries, Some(12_300));
+        assert_eq!((status.entries, status.groups.as_deref()), (Some(12_300), Some("b,a")));
     }
 }

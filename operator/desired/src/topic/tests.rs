@@ -15,6 +15,8 @@ pub(super) fn wanted_with(drift: Drift, groups: &[&str]) -> Wanted {
 fn marker(groups: &[(&str, &str)]) -> Marker {
     Marker {
         owner: Owner { cluster: "c".into(), namespace: "n".into(), name: "t".into() },
+        uid: "u".into(),
+        provisioned: !groups.is_empty(),
         groups: groups.iter().map(|(g, p)| ((*g).to_owned(), (*p).to_owned())).collect(),
     }
 }
@@ -99,4 +101,19 @@ fn reads_a_spec() {
     assert_eq!(wanted.groups.iter().map(|g| g.1.as_str()).collect::<Vec<_>>(), ["$", "0", "17-1"]);
     let limits = Limits { entries: Some(5), age: Some(Duration::from_secs(5400)), protect: false };
     assert_eq!((wanted.limits, wanted.drift, wanted.adopt), (Some(limits), Drift::Enforce, false));
+}
+
+#[test]
+fn a_stream_without_groups_that_is_gone_is_a_difference() {
+    let was_there = Marker { provisioned: true, ..marker(&[]) };
+    for (drift, differs, makes) in
+        [(Drift::Enforce, true, true), (Drift::Report, true, false), (Drift::Ignore, false, false)]
+    {
+        let plan = plan(&wanted_with(drift, &[]), &was_there, &Seen::default());
+        assert_eq!(plan.differences == [Difference::StreamMissing], differs, "{drift:?}");
+        assert_eq!(plan.steps == [Step::CreateStream], makes, "{drift:?}");
+    }
+    let first = plan(&wanted_with(Drift::Report, &[]), &marker(&[]), &Seen::default());
+    assert_eq!((first.differences, first.steps), (vec![], vec![Step::CreateStream]));
+    assert!(remembered(&marker(&[]), &wanted_with(Drift::Report, &[]), &seen(&[])).provisioned);
 }

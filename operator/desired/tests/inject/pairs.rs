@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::api::core::v1::LimitRangeSpec;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use synapse_api::cache::SynapseCacheSpec;
-use synapse_desired::inject::Outcome;
+use synapse_desired::inject::{Bounds, Outcome};
 
 use crate::promises;
 use crate::world::{Namespace, patched};
@@ -21,6 +22,8 @@ struct Input {
     namespace_label: Option<String>,
     #[serde(default)]
     caches: BTreeMap<String, SynapseCacheSpec>,
+    #[serde(default)]
+    limit_ranges: Vec<LimitRangeSpec>,
     pod: Value,
 }
 
@@ -41,7 +44,8 @@ fn every_pod_comes_out_as_its_pair_says() {
 fn compare(path: &Path) {
     let input: Input = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap())
         .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let namespace = Namespace::new(input.namespace_label, input.caches);
+    let mut namespace = Namespace::new(input.namespace_label, input.caches);
+    namespace.bounds = Some(Bounds::of(&input.limit_ranges));
     let out = match namespace.inject(&input.pod) {
         Outcome::Skipped(reason) => json!({"skipped": reason}),
         Outcome::Injected(injected) => {

@@ -14,7 +14,7 @@ pub(crate) fn hold(namespace: &Namespace, before: &Value, injected: &Injected) {
     let after = patched(before, injected);
     only_adds(before, injected, &after);
     foreign_containers_are_untouched(before, &after);
-    sidecar_is_first_and_native(&after);
+    sidecar_is_first_and_native(before, &after);
     nothing_is_doubled_or_dangling(before, &after);
     assert!(!restricted(before) || restricted(&after), "a restricted pod is restricted no more\n{after:#}");
     assert!(!guaranteed(before) || guaranteed(&after), "a Guaranteed pod is Guaranteed no more\n{after:#}");
@@ -31,11 +31,10 @@ fn only_adds(before: &Value, injected: &Injected, after: &Value) {
         assert!(matches!(operation, PatchOperation::Add(_)), "{operation} is no addition");
     }
     let (mut old, mut new) = (before.clone(), after.clone());
+    // The one thing that is ever replaced: our own annotation, by which nobody selects.
     for pod in [&mut old, &mut new] {
-        for (map, own) in [("annotations", "synapse.dev/status"), ("labels", "synapse.dev/cache")] {
-            if let Some(map) = pod["metadata"].get_mut(map).and_then(Value::as_object_mut) {
-                map.shift_remove(own);
-            }
+        if let Some(annotations) = pod["metadata"].get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.shift_remove("synapse.dev/status");
         }
     }
     assert!(contains(&new, &old), "something was lost between\n{old:#}\nand\n{new:#}");
@@ -81,10 +80,13 @@ fn foreign_containers_are_untouched(before: &Value, after: &Value) {
     }
 }
 
-fn sidecar_is_first_and_native(after: &Value) {
-    let first = &after["spec"]["initContainers"][0];
-    assert_eq!(first["name"], SIDECAR);
-    assert_eq!(first["restartPolicy"], "Always");
+/// Where it was there before, others may have been put before it since.
+fn sidecar_is_first_and_native(before: &Value, after: &Value) {
+    let is_ours = |container: &&Value| container["name"] == SIDECAR;
+    let inits = list(after, "/spec/initContainers");
+    let sidecar = inits.iter().find(is_ours).unwrap();
+    assert_eq!(sidecar["restartPolicy"], "Always");
+    assert!(list(before, "/spec/initContainers").iter().any(|c| is_ours(&c)) || inits[0] == *sidecar);
 }
 
 fn nothing_is_doubled_or_dangling(before: &Value, after: &Value) {

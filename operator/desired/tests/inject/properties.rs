@@ -115,7 +115,9 @@ fn pods() -> impl Strategy<Value = Value> {
             if budget {
                 spec["resources"] = json!({"limits": {"memory": "2Gi"}});
             }
-            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "annotations": map}, "spec": spec})
+            let labels = json!({"app": "p", "synapse.dev/cache": "old"});
+            let labels = if host_network.is_some() { labels } else { Value::Null };
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "annotations": map, "labels": labels}, "spec": spec})
         },
     )
 }

@@ -4,19 +4,25 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use synapse_api::cache::SynapseCacheSpec;
-use synapse_desired::inject::{Injected, Installed, Outcome, World, inject};
+use synapse_desired::inject::{Bounds, Injected, Installed, Outcome, World, inject};
 
 /// A namespace as a test sets it up.
 pub(crate) struct Namespace {
     pub(crate) label: Option<String>,
     pub(crate) caches: BTreeMap<String, SynapseCacheSpec>,
+    pub(crate) bounds: Option<Bounds>,
     pub(crate) installed: Installed,
 }
 
 impl Namespace {
     pub(crate) fn new(label: Option<String>, caches: BTreeMap<String, SynapseCacheSpec>) -> Self {
         let image = "registry.example.com/synapse-sidecar:0.1.0".to_owned();
-        Self { label, caches, installed: Installed { image, pull_policy: None, version: "0.1.0".to_owned() } }
+        Self {
+            label,
+            caches,
+            bounds: None,
+            installed: Installed { image, pull_policy: None, version: "0.1.0".to_owned() },
+        }
     }
 
     /// The caches that manifests and properties name, and some that nobody defined.
@@ -55,6 +61,7 @@ impl Namespace {
             namespace: "shop",
             namespace_label: self.label.as_deref(),
             caches: Some(&self.caches),
+            bounds: self.bounds.as_ref(),
             installed: &self.installed,
         };
         inject(pod, &world)

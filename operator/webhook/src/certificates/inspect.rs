@@ -81,6 +81,11 @@ pub fn inspect(material: &Material) -> Result<Inspected, InspectError> {
     Ok(Inspected { authorities, leaf: Leaf { validity: validity(&leaf), hosts }, leaf_signed_by })
 }
 
+/// Whether `pem` is one certificate.
+pub(super) fn is_certificate(pem: &str) -> bool {
+    der(pem).is_ok_and(|der| parse(&der).is_ok())
+}
+
 /// Whether a client that trusts `bundle` (PEM) accepts `certificate` (PEM) for `host` at `now` (seconds since 1970).
 #[must_use]
 pub fn verifies(bundle: &str, certificate: &str, host: &str, now: i64) -> bool {

@@ -25,7 +25,7 @@ pub(super) enum Answer<M: Memory, C: Clock> {
 }
 
 pub(super) enum Part<M: Memory, C: Clock> {
-    Local(Reply),
+    Known(Reply),
     Run { planned: Planned, writes: Option<Writes<M, C>>, count: usize },
 }
 
@@ -159,7 +159,7 @@ fn settle<M: Memory, C: Clock>(planned: Planned, writes: Option<Writes<M, C>>, a
 fn exec_reply<M: Memory, C: Clock>(parts: Vec<Part<M, C>>, answers: Vec<Reply>) -> Reply {
     let mut answers = answers.into_iter();
     let replies = parts.into_iter().map(|part| match part {
-        Part::Local(reply) => reply,
+        Part::Known(reply) => reply,
         Part::Run { planned, writes, count } => {
             settle(planned, writes, answers.by_ref().take(count).collect())
         }

@@ -67,6 +67,9 @@ struct Inner<M> {
 /// that was stopped, a machine that slept) counts as a loss.
 const LONGEST_SILENCE: Duration = Duration::from_secs(3);
 
+/// Keys that are gone through before others have their turn.
+const KEYS_AT_ONCE: usize = 256;
+
 // === impl Copies ===
 
 impl<M: Memory, C: Clock> Copies<M, C> {
@@ -124,9 +127,10 @@ impl<M: Memory, C: Clock> Copies<M, C> {
         let now = self.now();
         let mut inner = self.inner();
         let sequence = inner.next();
-        for key in &keys {
+        for (turn, key) in keys.iter().enumerate() {
+            inner = self.share(inner, turn);
             let stripe = inner.stripes.of(key);
-            stripe.touched = sequence;
+            stripe.touched = stripe.touched.max(sequence);
             stripe.pending += 1;
             inner.memory.remove(key, now);
         }
@@ -137,16 +141,16 @@ impl<M: Memory, C: Clock> Copies<M, C> {
     pub(crate) fn settle(&self, writing: Writing, copies: &[Copy]) {
         let mut inner = self.inner();
         let sequence = inner.next();
-        for key in &writing.keys {
+        for (turn, key) in writing.keys.iter().enumerate() {
+            inner = self.share(inner, turn);
             let stripe = inner.stripes.of(key);
             stripe.pending -= 1;
-            stripe.settled = sequence;
+            stripe.settled = stripe.settled.max(sequence);
         }
-        if !writing.own || !self.keeps(&inner, writing.ticket) {
-            return;
-        }
-        for copy in copies {
-            if inner.stripes.of(&copy.key).touched == writing.ticket.sequence {
+        for (turn, copy) in copies.iter().enumerate().filter(|_| writing.own) {
+            inner = self.share(inner, turn);
+            let is_last = inner.stripes.of(&copy.key).touched == writing.ticket.sequence;
+            if is_last && self.keeps(&inner, writing.ticket) {
                 self.store(&mut inner, &copy.key, &copy.value, copy.left_ms, writing.ticket);
             }
         }
@@ -207,6 +211,15 @@ impl<M: Memory, C: Clock> Copies<M, C> {
             // An entry that is too large is not kept; the store still has it.
             let _ = inner.memory.set(key, value, deadline, now);
         }
+    }
+
+    /// Lets others have their turn now and then while many keys are gone through.
+    fn share<'a>(&'a self, inner: MutexGuard<'a, Inner<M>>, turn: usize) -> MutexGuard<'a, Inner<M>> {
+        if turn % KEYS_AT_ONCE != KEYS_AT_ONCE - 1 {
+            return inner;
+        }
+        drop(inner);
+        self.inner()
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner<M>> {

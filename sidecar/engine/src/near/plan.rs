@@ -1,5 +1,6 @@
 //! What a command means for the near cache: where it goes, what it changes, and what it leaves behind.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +21,18 @@ pub(crate) enum Kind {
     Walk,
     /// Anything else: the store answers.
     Other,
+}
+
+/// An item of a batch, thought through.
+pub(crate) enum Plan {
+    /// GET or MGET: memory first.
+    Get(Request),
+    /// Any other command.
+    Run(Box<Planned>),
+    /// The commands of a transaction, or why one of them is not sent.
+    Exec(Vec<Result<Planned, Reply>>),
+    /// Answered already.
+    Refused(Reply),
 }
 
 /// A command on its way to the store.
@@ -112,6 +125,21 @@ pub(crate) fn refusal_in_a_transaction(request: &Request) -> Option<Reply> {
     refusal(request).or_else(|| Kind::of(request).is_walk().then(walk))
 }
 
+// === impl Plan ===
+
+impl Plan {
+    /// Bytes that are sent for it, about.
+    pub(crate) fn size(&self) -> usize {
+        let sum = |orders: &[Order]| orders.iter().map(Order::size).sum::<usize>();
+        match self {
+            Self::Get(request) => request.order.size(),
+            Self::Run(planned) => sum(&planned.orders),
+            Self::Exec(parts) => parts.iter().flatten().map(|planned| sum(&planned.orders)).sum(),
+            Self::Refused(_) => 0,
+        }
+    }
+}
+
 // === impl Planned ===
 
 impl Planned {
@@ -181,12 +209,9 @@ fn left_behind(request: &Request, own_ms: Option<u64>) -> (Vec<Copy>, Success) {
         ("getset", 3) => (vec![copy(1, 2, own_ms)], Success::NoError),
         ("mset", 3..) if args.len() % 2 == 1 => {
             // A key that is named twice has the value that was named last.
-            let mut copies: Vec<Copy> = Vec::new();
-            for pair in (1..args.len()).step_by(2) {
-                copies.retain(|copy| copy.key != args[pair]);
-                copies.push(copy(pair, pair + 1, own_ms));
-            }
-            (copies, Success::Ok)
+            let mut named = HashSet::new();
+            let last = (1..args.len()).step_by(2).rev().filter(|key| named.insert(&args[*key][..]));
+            (last.map(|key| copy(key, key + 1, own_ms)).collect(), Success::Ok)
         }
         _ => (Vec::new(), Success::Ok),
     }
@@ -270,6 +295,16 @@ mod tests {
         assert_eq!(left("append", &["k", "v"]), None);
         let planned = Planned::new(request("set", &["k", "v", "NX"], one()), None);
         assert!(planned.copies(&[Reply::Nil]).is_empty());
+    }
+
+    #[test]
+    fn of_a_key_that_is_named_twice_the_last_value_is_kept() {
+        let pairs = KeySpan { range: 1..7, step: 2 };
+        let planned = Planned::new(request("mset", &["a", "1", "b", "2", "a", "3"], pairs), None);
+        let mut kept: Vec<_> =
+            planned.copies(&[Reply::OK]).into_iter().map(|copy| (copy.key, copy.value)).collect();
+        kept.sort();
+        assert_eq!(kept, [("a", "3"), ("b", "2")].map(|(key, value)| (key.into(), value.into())));
     }
 
     #[test]

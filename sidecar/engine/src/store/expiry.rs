@@ -63,7 +63,7 @@ impl<M: Memory> Store<M> {
     }
 
     pub(super) fn move_deadline(&mut self, key: &[u8], deadline: Deadline, now: Now) {
-        self.memory.expire(key, deadline, now);
+        self.memory.expire(key, self.bounded(deadline, now), now);
         self.watched.changed(key);
     }
 }

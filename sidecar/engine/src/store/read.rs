@@ -6,7 +6,7 @@ use synapse_core::memory::Memory;
 use synapse_core::reply::Reply;
 
 use super::arguments::integer;
-use super::{MAX_REPLY_BYTES, Outcome, Store};
+use super::{MAX_REPLY_BYTES, Outcome, REPLY_TOO_LARGE, Store};
 
 impl<M: Memory> Store<M> {
     pub(super) fn get(&mut self, args: &[Bytes], now: Now) -> Reply {
@@ -53,10 +53,6 @@ impl<M: Memory> Store<M> {
         self.with(&args[1], now, |found| Reply::status(if found.is_some() { "string" } else { "none" }))
     }
 }
-
-/// The refusal of a reply that would hold more than [`MAX_REPLY_BYTES`].
-pub(super) const REPLY_TOO_LARGE: Reply =
-    Reply::error("ERR reply exceeds 128 MiB, ask for fewer keys at a time");
 
 /// The bytes from `start` to `end`, both included, counted from the end when negative.
 fn range(value: &[u8], start: i64, end: i64) -> &[u8] {

@@ -30,12 +30,23 @@ pub struct Head {
     pub accept: Option<String>,
     /// `If-None-Match`, as written.
     pub if_none_match: Option<String>,
+    /// The caller's trace, if it has one.
+    pub trace: Option<Trace>,
     /// Whether the connection goes on after the answer.
     pub keep_alive: bool,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub expect_continue: bool,
     /// Length of the body, in bytes.
     pub content_length: usize,
+}
+
+/// The caller's trace as W3C Trace Context writes it, not yet understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    /// `traceparent`.
+    pub parent: String,
+    /// `tracestate`, several of them joined.
+    pub state: String,
 }
 
 /// Why a request is not read any further. After it the connection closes: where the next request begins is unknown.
@@ -47,8 +58,10 @@ pub enum HttpError {
     /// The head is longer than [`MAX_HTTP_HEAD_BYTES`] or has more than [`MAX_HTTP_HEADERS`] headers.
     #[error("request head exceeds {MAX_HTTP_HEAD_BYTES} bytes or {MAX_HTTP_HEADERS} headers")]
     HeadTooLarge,
-    /// The body is longer than [`MAX_HTTP_BODY_BYTES`].
-    #[error("request body exceeds {MAX_HTTP_BODY_BYTES} bytes")]
+    /// The body is longer than [`MAX_HTTP_BODY_BYTES`], or than what is wanted at this door.
+    #[error(
+        "request body is too large: at most {MAX_HTTP_BODY_BYTES} bytes, and none where nothing is stored"
+    )]
     BodyTooLarge,
     /// A transfer coding; bodies need a `Content-Length` here.
     #[error("transfer codings are not supported, send Content-Length")]
@@ -97,6 +110,7 @@ pub fn parse(head: &[u8]) -> Result<Head, HttpError> {
         content_type: found.content_type.map(str::to_owned),
         accept: found.accept.map(str::to_owned),
         if_none_match: found.if_none_match.map(str::to_owned),
+        trace: found.trace(),
         keep_alive: if minor == 1 { !found.close } else { found.keep_alive && !found.close },
         expect_continue: minor == 1 && found.expect_continue,
         content_length,
@@ -140,6 +154,8 @@ struct Headers<'a> {
     if_none_match: Option<&'a str>,
     content_length: Option<&'a str>,
     transfer_encoding: Option<&'a str>,
+    trace_parents: Vec<&'a str>,
+    trace_states: Vec<&'a str>,
     close: bool,
     keep_alive: bool,
     expect_continue: bool,
@@ -166,6 +182,14 @@ impl<'a> Headers<'a> {
                 self.expect_continue = true;
                 return Ok(());
             }
+            "traceparent" => {
+                self.trace_parents.push(value);
+                return Ok(());
+            }
+            "tracestate" => {
+                self.trace_states.push(value);
+                return Ok(());
+            }
             "connection" => {
                 for option in value.split(',').map(str::trim) {
                     self.close |= option.eq_ignore_ascii_case("close");
@@ -179,6 +203,12 @@ impl<'a> Headers<'a> {
             Some(_) => Err(HttpError::Bad("a header that may stand once stands twice")),
             None => Ok(()),
         }
+    }
+
+    /// A trace that is named twice is nobody's.
+    fn trace(&self) -> Option<Trace> {
+        let [parent] = self.trace_parents[..] else { return None };
+        Some(Trace { parent: parent.to_owned(), state: self.trace_states.join(",") })
     }
 
     fn body_length(&self) -> Result<usize, HttpError> {
@@ -223,6 +253,14 @@ mod tests {
         assert!(!with("Connection: foo, Close\r\n").unwrap().keep_alive);
         assert!(!parse(b"GET / HTTP/1.0\r\n\r\n").unwrap().keep_alive);
         assert!(parse(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").unwrap().keep_alive);
+    }
+
+    #[test]
+    fn a_trace_is_read_and_one_that_is_named_twice_is_nobodys() {
+        let trace = with("Traceparent: 00-1\r\ntracestate: a=1\r\nTraceState: b=2\r\n").unwrap().trace;
+        assert_eq!(trace, Some(Trace { parent: "00-1".to_owned(), state: "a=1,b=2".to_owned() }));
+        assert_eq!(with("traceparent: 00-1\r\ntraceparent: 00-1\r\n").unwrap().trace, None);
+        assert_eq!(with("tracestate: a=1\r\n").unwrap().trace, None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use memchr::memmem;
 
 use super::head::{Head, HttpError, parse};
-use crate::limits::MAX_HTTP_HEAD_BYTES;
+use crate::limits::{MAX_HTTP_BODY_BYTES, MAX_HTTP_HEAD_BYTES};
 
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
@@ -29,12 +29,25 @@ pub enum Step {
 }
 
 /// Decodes one connection's requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Decoder {
     head: Option<Head>,
+    /// The largest body that is waited for.
+    max_body_bytes: usize,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self { head: None, max_body_bytes: MAX_HTTP_BODY_BYTES }
+    }
 }
 
 impl Decoder {
+    /// A decoder that waits for no body.
+    pub fn without_bodies() -> Self {
+        Self { head: None, max_body_bytes: 0 }
+    }
+
     /// Takes the first request off `input`. Call it again until it says [`Step::Incomplete`].
     ///
     /// # Errors
@@ -44,6 +57,9 @@ impl Decoder {
             Some(head) => head,
             None => {
                 let Some(head) = take_head(input)? else { return Ok(Step::Incomplete) };
+                if head.content_length > self.max_body_bytes {
+                    return Err(HttpError::BodyTooLarge);
+                }
                 if head.expect_continue && input.len() < head.content_length {
                     self.head = Some(head);
                     return Ok(Step::Continue);
@@ -97,6 +113,14 @@ mod tests {
         assert!(matches!(decoder.decode(&mut input), Ok(Step::Request(_))));
         input.extend_from_slice(format!("{head}hi").as_bytes());
         assert!(matches!(decoder.decode(&mut input), Ok(Step::Request(_))));
+    }
+
+    #[test]
+    fn where_no_body_is_wanted_none_is_waited_for() {
+        let mut input = BytesMut::from("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n");
+        assert_eq!(Decoder::without_bodies().decode(&mut input), Err(HttpError::BodyTooLarge));
+        input.extend_from_slice(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(matches!(Decoder::without_bodies().decode(&mut input), Ok(Step::Request(_))));
     }
 
     #[test]

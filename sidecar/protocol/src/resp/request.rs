@@ -7,7 +7,7 @@ use memchr::memchr;
 
 use super::inline;
 use crate::batch::Batch;
-use crate::limits::{MAX_ARGS, MAX_BULK_BYTES, MAX_LINE_BYTES, MAX_REQUEST_BYTES};
+use crate::limits::{KEPT_ARGS, MAX_ARGS, MAX_BULK_BYTES, MAX_LINE_BYTES, MAX_REQUEST_BYTES};
 
 /// Why a stream of requests cannot go on. The text of each, after `ERR `, is the last reply before the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +96,10 @@ impl Decoder {
                 Piece::Owned(bytes) => batch.push_arg(bytes),
                 Piece::End => batch.end_command(),
             }
+        }
+        self.found.shrink_to(KEPT_ARGS);
+        if self.partial.args.is_empty() {
+            self.partial.args.shrink_to(KEPT_ARGS);
         }
         outcome
     }

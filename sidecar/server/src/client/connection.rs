@@ -41,6 +41,10 @@ const NO_PASSWORD: Reply = Reply::error(
 );
 const BAD_NAME: Reply =
     Reply::error("ERR Client names cannot contain spaces, newlines or special characters.");
+const LONG_NAME: Reply = Reply::error("ERR Client names cannot be longer than 1024 bytes");
+
+/// The longest name of a client: everyone's are held, and listed together.
+const MAX_NAME_BYTES: usize = 1024;
 const SYNTAX: Reply = Reply::error("ERR syntax error");
 
 /// What a client may ask about the server.
@@ -222,6 +226,9 @@ fn client_command(client: &mut Client, args: &[Bytes]) -> Reply {
 fn set_name(client: &Client, name: &[u8]) -> Result<(), Reply> {
     if !name.iter().all(u8::is_ascii_graphic) {
         return Err(BAD_NAME);
+    }
+    if name.len() > MAX_NAME_BYTES {
+        return Err(LONG_NAME);
     }
     client.identity.rename(Bytes::copy_from_slice(name));
     Ok(())

@@ -53,8 +53,8 @@ pub(super) fn execute<M: Memory>(
                 }
             }
             Step::Watch => {
-                store.watch(watch, &args[1..], now);
-                answers.reply(client.version, &Reply::OK);
+                let reply = store.watch(watch, &args[1..], now);
+                answers.reply(client.version, &reply);
             }
             Step::Unwatch(reply) => {
                 store.unwatch(watch);

@@ -6,7 +6,8 @@ use synapse_core::memory::Memory;
 use synapse_core::remote::{KeySpan, Order};
 use synapse_core::reply::Reply;
 use synapse_engine::command::{Command, Keys, Nature, Op};
-use synapse_engine::near::{Item, Near, NearSession, Queued, Request};
+use synapse_engine::near::{Item, Near, NearSession, Request};
+use synapse_engine::store::{MAX_REPLY_BYTES, REPLY_TOO_LARGE};
 use synapse_protocol::batch::Batch;
 use synapse_protocol::resp::Version;
 
@@ -19,22 +20,54 @@ use crate::metrics::Outcome;
 /// Most keys that are looked up together.
 const KEYS_AT_ONCE: usize = 64;
 
-/// Most commands that go to Redis together.
-const ITEMS_AT_ONCE: usize = 1024;
+/// Keys that go to Redis together at first, before the sizes of a session's values are known.
+const FIRST_KEYS: usize = 64;
+
+/// Most keys that go to Redis together, unless one command names more.
+const MOST_KEYS: usize = 1024;
+
+/// What one round trip should bring at most, in bytes (1 MiB): a session whose answers are larger asks for fewer keys
+/// at a time.
+const ROUND_TRIP_BYTES: usize = 1 << 20;
+
+const EXCESSIVE: Reply =
+    Reply::error("ERR replies of the transaction exceed 128 MiB; all of it was executed");
+
+/// What is kept for a session between its batches.
+#[derive(Debug)]
+pub(super) struct Side {
+    pub(super) near: NearSession,
+    /// How many keys go to Redis together.
+    keys_at_once: usize,
+}
 
 /// Commands that wait for one round trip, and the answers between theirs.
 #[derive(Default)]
 struct Waiting {
     items: Vec<Item>,
+    keys: usize,
     slots: Vec<(Version, Slot)>,
 }
 
 enum Slot {
     Known(Reply),
     Awaited(Op),
-    /// A transaction, which was counted when it was handed over, with the protocol version of each of its replies: a
-    /// HELLO inside changes it.
-    Transaction(Vec<Version>),
+    /// A transaction, which was counted when it was handed over.
+    Transaction(Vec<Part>),
+}
+
+/// One command of a transaction.
+enum Part {
+    /// That Redis executes.
+    Sent(Op),
+    /// That the session itself answers, when Redis has executed the others.
+    Local(client::Queued),
+}
+
+impl Default for Side {
+    fn default() -> Self {
+        Self { near: NearSession::default(), keys_at_once: FIRST_KEYS }
+    }
 }
 
 /// Executes the commands of `batch` from a position on.
@@ -42,7 +75,7 @@ pub(super) async fn execute<M: Memory, C: Clock>(
     near: &Near<M, C>,
     clock: &impl Clock,
     client: &mut Client,
-    session: &mut NearSession,
+    side: &mut Side,
     (batch, from): (&Batch, usize),
     answers: &mut impl Answers,
 ) -> Progress {
@@ -50,50 +83,57 @@ pub(super) async fn execute<M: Memory, C: Clock>(
     let mut waiting = Waiting::default();
     let mut at = from;
     while at < batch.len() {
-        if waiting.items.len() >= ITEMS_AT_ONCE {
-            waiting.finish(near, client, session, answers).await;
+        if waiting.keys >= side.keys_at_once {
+            waiting.finish(near, client, side, answers).await;
         }
         if answers.is_full() {
-            waiting.finish(near, client, session, answers).await;
+            waiting.finish(near, client, side, answers).await;
             return Progress::Full(at);
         }
         let args = batch.command(at);
         at += 1;
         match client.step(args, &server) {
             Step::Run(command) => {
-                let is_first = waiting.slots.is_empty() && !session.is_watching();
+                let is_first = waiting.slots.is_empty() && !side.near.is_watching();
                 let hits = match command.op {
                     Op::Get if is_first => front(near, clock, client, batch, at - 1, answers),
                     _ => 0,
                 };
                 match hits {
-                    0 => waiting.ask(client.version, command.op, Item::Run(request(command, args.to_vec()))),
+                    0 => waiting.ask(client.version, command.op, request(command, args.to_vec())),
                     hits => at += hits - 1,
                 }
             }
             Step::Reply(reply) => waiting.know(client.version, reply, answers),
             Step::Exec(queued) => {
-                let version = client.version;
-                let parts = queued.into_iter().map(|queued| {
-                    let part = exec_part(client, queued, &server);
-                    (part, client.version)
-                });
-                let (parts, versions) = parts.unzip();
-                waiting.items.push(Item::Exec(parts));
-                waiting.slots.push((version, Slot::Transaction(versions)));
+                let (mut requests, mut parts, mut is_local) = (Vec::new(), Vec::new(), false);
+                for queued in queued {
+                    if queued.command.nature == Nature::Connection {
+                        is_local = true;
+                        parts.push(Part::Local(queued));
+                    } else {
+                        parts.push(Part::Sent(queued.command.op));
+                        requests.push(request(queued.command, queued.args));
+                    }
+                }
+                waiting.transact(client.version, requests, parts);
+                if is_local {
+                    // They take effect when Redis has executed the rest, and what follows depends on them.
+                    waiting.finish(near, client, side, answers).await;
+                }
             }
             Step::Watch => {
-                waiting.finish(near, client, session, answers).await;
-                let reply = near.watch(session, args[1..].to_vec()).await;
+                waiting.finish(near, client, side, answers).await;
+                let reply = near.watch(&mut side.near, args[1..].to_vec()).await;
                 answers.reply(client.version, &reply);
             }
             Step::Unwatch(reply) => {
-                waiting.finish(near, client, session, answers).await;
-                near.unwatch(session);
+                waiting.finish(near, client, side, answers).await;
+                near.unwatch(&mut side.near);
                 answers.reply(client.version, &reply);
             }
             Step::Close(reply) => {
-                waiting.finish(near, client, session, answers).await;
+                waiting.finish(near, client, side, answers).await;
                 if let Some(reply) = reply {
                     answers.reply(client.version, &reply);
                 }
@@ -101,14 +141,21 @@ pub(super) async fn execute<M: Memory, C: Clock>(
             }
         }
     }
-    waiting.finish(near, client, session, answers).await;
+    waiting.finish(near, client, side, answers).await;
     Progress::Done
 }
 
 impl Waiting {
-    fn ask(&mut self, version: Version, op: Op, item: Item) {
-        self.items.push(item);
+    fn ask(&mut self, version: Version, op: Op, request: Request) {
+        self.keys += weight(&request);
+        self.items.push(Item::Run(request));
         self.slots.push((version, Slot::Awaited(op)));
+    }
+
+    fn transact(&mut self, version: Version, requests: Vec<Request>, parts: Vec<Part>) {
+        self.keys += requests.iter().map(weight).sum::<usize>();
+        self.items.push(Item::Exec(requests));
+        self.slots.push((version, Slot::Transaction(parts)));
     }
 
     /// An answer that is known at once waits only for those before it.
@@ -123,33 +170,91 @@ impl Waiting {
     async fn finish<M: Memory, C: Clock>(
         &mut self,
         near: &Near<M, C>,
-        client: &Client,
-        session: &mut NearSession,
+        client: &mut Client,
+        side: &mut Side,
         answers: &mut impl Answers,
     ) {
         if self.slots.is_empty() {
             return;
         }
-        let mut replies = near.execute(session, std::mem::take(&mut self.items)).await.into_iter();
+        let keys = std::mem::take(&mut self.keys);
+        let replies = near.execute(&mut side.near, std::mem::take(&mut self.items)).await;
+        side.learn(keys, replies.iter().map(Reply::payload_len).sum());
+        let mut replies = replies.into_iter();
         let mut awaited = || replies.next().unwrap_or(Reply::error("ERR no answer"));
         for (version, slot) in self.slots.drain(..) {
             match slot {
                 Slot::Known(reply) => answers.reply(version, &reply),
                 Slot::Awaited(op) => {
-                    let reply = awaited();
+                    let reply = match awaited() {
+                        Reply::Array(values) if is_excessive(&values) => REPLY_TOO_LARGE,
+                        reply => reply,
+                    };
                     client.count(op, &reply);
                     answers.reply(version, &reply);
                 }
-                Slot::Transaction(versions) => match awaited() {
-                    Reply::Array(parts) => {
-                        answers.array(parts.len());
-                        parts.iter().zip(versions).for_each(|(part, version)| answers.reply(version, part));
-                    }
+                Slot::Transaction(parts) => match awaited() {
+                    Reply::Array(executed) => transaction(client, version, executed, parts, near, answers),
                     refused => answers.reply(version, &refused),
                 },
             }
         }
     }
+}
+
+impl Side {
+    /// Asks for as many keys at a time as bring what one round trip should.
+    fn learn(&mut self, keys: usize, bytes: usize) {
+        if bytes > ROUND_TRIP_BYTES {
+            self.keys_at_once = (keys * ROUND_TRIP_BYTES / bytes).clamp(1, MOST_KEYS);
+        } else if keys >= self.keys_at_once {
+            self.keys_at_once = (self.keys_at_once * 2).min(MOST_KEYS);
+        }
+    }
+}
+
+/// The answers of a transaction that was executed, those of the session itself among them, from the protocol version on
+/// that was in force at EXEC: a command that came later may have changed the session's already.
+fn transaction<M: Memory, C: Clock>(
+    client: &mut Client,
+    version: Version,
+    executed: Vec<Reply>,
+    parts: Vec<Part>,
+    near: &Near<M, C>,
+    answers: &mut impl Answers,
+) {
+    let (server, mut executed) = (Server { memory: near.memory_stats() }, executed.into_iter());
+    let (start, mut current) = (answers.held(), version);
+    answers.array(parts.len());
+    let mut excessive = false;
+    for part in parts {
+        let reply = match part {
+            Part::Local(queued) => {
+                let reply = client.local(&queued, &server);
+                current = client.version;
+                reply
+            }
+            Part::Sent(op) => executed.next().inspect(|reply| client.count(op, reply)),
+        };
+        let reply = reply.unwrap_or(Reply::error("ERR no answer"));
+        excessive |= answers.is_excessive(start);
+        if !excessive {
+            answers.reply(current, &reply);
+        }
+    }
+    if excessive {
+        answers.rewind(start);
+        answers.reply(version, &EXCESSIVE);
+    }
+}
+
+fn is_excessive(values: &[Reply]) -> bool {
+    values.iter().map(Reply::payload_len).sum::<usize>() > MAX_REPLY_BYTES
+}
+
+/// What a command asks for, in keys.
+fn weight(request: &Request) -> usize {
+    request.order.keys.range.len().div_ceil(request.order.keys.step.max(1)).max(1)
 }
 
 /// Answers the GETs that follow each other from position `from` on for as long as memory holds their keys; returns
@@ -171,18 +276,17 @@ fn front<M: Memory, C: Clock>(
         keys[count] = key;
         count += 1;
     }
+    let mut is_first = true;
     let hits = near.read_front(&keys[..count], clock.now(), |found| {
-        answers.value(client.version, Some(found.value));
+        // Once the outbox is full, the rest of the run is left for the next turn.
+        let has_room = std::mem::replace(&mut is_first, false) || !answers.is_full();
+        if has_room {
+            answers.value(client.version, Some(found.value));
+        }
+        has_room
     });
     client.metrics().count_many(Op::Get, Outcome::Hit, hits as u64);
     hits
-}
-
-fn exec_part(client: &mut Client, queued: client::Queued, server: &Server) -> Queued {
-    match client.local(&queued, server) {
-        Some(reply) => Queued::Local(reply),
-        None => Queued::Run(request(queued.command, queued.args)),
-    }
 }
 
 fn request(command: &'static Command, args: Vec<Bytes>) -> Request {

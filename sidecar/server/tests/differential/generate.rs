@@ -16,10 +16,8 @@ pub(crate) struct Session {
 impl Session {
     fn new(mut said: Vec<Vec<u8>>, cuts: &[Index]) -> Self {
         // Redis counts what was stored dead until it stumbles over it; here it is not stored at all.
-        let has =
-            |said: &[u8], word: &[u8]| said.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
-        if said.iter().any(|said| has(said, b"XAT")) {
-            said.retain(|said| !has(said, b"DBSIZE"));
+        if said.iter().any(|said| names(said, "XAT")) {
+            said.retain(|said| !names(said, "DBSIZE"));
         }
         let bytes = said.concat();
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
@@ -44,10 +42,18 @@ impl fmt::Display for Session {
     }
 }
 
-/// Any session.
-pub(crate) fn session() -> impl Strategy<Value = Session> {
+/// Whether the bytes hold this word, in any case.
+pub(crate) fn names(said: &[u8], word: &str) -> bool {
+    said.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// Any session; `select` may take out of it what is not to be compared.
+pub(crate) fn session(select: fn(&mut Vec<Vec<u8>>)) -> impl Strategy<Value = Session> {
     let said = prop::collection::vec(saying(), 1..16);
-    (said, prop::collection::vec(any::<Index>(), 0..4)).prop_map(|(said, cuts)| Session::new(said, &cuts))
+    (said, prop::collection::vec(any::<Index>(), 0..4)).prop_map(move |(mut said, cuts)| {
+        select(&mut said);
+        Session::new(said, &cuts)
+    })
 }
 
 fn saying() -> impl Strategy<Value = Vec<u8>> {
@@ -118,11 +124,38 @@ fn command() -> impl Strategy<Value = Vec<Vec<u8>>> {
     ]
     .prop_flat_map(|args| (Just(args), prop_oneof![5 => Just(false), 1 => Just(true)]))
     .prop_map(|(mut args, lower)| {
+        unhurried(&mut args);
         if lower {
             args[0].make_ascii_lowercase();
         }
         args
     })
+}
+
+/// Makes times to live long, and those in milliseconds whole seconds: nothing ends during a session, and what is left
+/// is rounded alike by two servers that are asked one after the other.
+fn unhurried(args: &mut [Vec<u8>]) {
+    let is = |arg: &[u8], names: &[&str]| names.iter().any(|name| arg.eq_ignore_ascii_case(name.as_bytes()));
+    let Some((name, rest)) = args.split_first_mut() else { return };
+    if is(name, &["SETEX", "EXPIRE", "PSETEX", "PEXPIRE"])
+        && let Some(time) = rest.get_mut(1)
+    {
+        lengthen(time, is(name, &["PSETEX", "PEXPIRE"]));
+    } else if is(name, &["SET", "GETEX"]) {
+        for at in 1..rest.len() {
+            if is(&rest[at - 1], &["EX", "PX"]) {
+                let in_ms = is(&rest[at - 1], &["PX"]);
+                lengthen(&mut rest[at], in_ms);
+            }
+        }
+    }
+}
+
+fn lengthen(time: &mut Vec<u8>, in_ms: bool) {
+    let read: Option<i64> = std::str::from_utf8(time).ok().and_then(|time| time.parse().ok());
+    if read.is_some_and(|time| if in_ms { (1..1 << 40).contains(&time) } else { (1..100).contains(&time) }) {
+        time.extend(b"000000");
+    }
 }
 
 /// Shapes of commands; lower-case words stand for what is generated in their place.
@@ -259,7 +292,7 @@ fn slot(word: &'static str) -> BoxedStrategy<Vec<u8>> {
         .boxed(),
         // Never twice the same: whether one is greater would depend on the millisecond.
         "newttl" => prop_oneof![
-            4 => (200u32..90_000_000).prop_map(|ttl| ttl.to_string().into_bytes()),
+            4 => (200u32..900_000_000).prop_map(|ttl| ttl.to_string().into_bytes()),
             1 => pick(&["0", "-1", "x", "9223372036854775807"]),
         ]
         .boxed(),

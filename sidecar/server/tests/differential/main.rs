@@ -2,44 +2,17 @@
 //!
 //! `SYNAPSE_DIFF_SESSIONS` sets how many sessions are tried, `SYNAPSE_DIFF_SEED` repeats a run.
 
+mod compare;
 mod generate;
 mod peers;
 mod replies;
 
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-
 use crate::peers::Peers;
 
-const DEFAULT_SESSIONS: u32 = 4_000;
+const USUAL_SESSIONS: u64 = 15_000;
 
 #[test]
 fn answers_equal_those_of_redis() {
-    let sessions = number("SYNAPSE_DIFF_SESSIONS").unwrap_or(u64::from(DEFAULT_SESSIONS));
-    let seed = number("SYNAPSE_DIFF_SEED").unwrap_or_else(|| u64::from(std::process::id()) * 7919 + sessions);
-    println!("SYNAPSE_DIFF_SEED={seed} SYNAPSE_DIFF_SESSIONS={sessions}");
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = Config {
-        cases: u32::try_from(sessions).unwrap_or(u32::MAX),
-        failure_persistence: None,
-        max_shrink_iters: 4_000,
-        ..Config::default()
-    };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let peers = Peers::start();
-    let outcome = runner.run(&generate::session(), |session| {
-        let (ours, theirs) = peers.ask(&session);
-        match replies::difference(&ours, &theirs) {
-            None => Ok(()),
-            Some(difference) => Err(TestCaseError::fail(difference)),
-        }
-    });
-    if let Err(TestError::Fail(reason, session)) = outcome {
-        panic!("seed {seed}\n{session}\n{reason}");
-    }
-    outcome.expect("the run was not given up");
-}
-
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+    compare::compare(USUAL_SESSIONS, &generate::session(|_| {}), &peers.pair());
 }

@@ -1,8 +1,5 @@
 //! The two servers, started for the test alone.
 
-use std::io::{Read, Write};
-use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -15,9 +12,7 @@ use synapse_server::listener::{Limits, Listener};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::generate::Session;
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::compare::{PATIENCE, Pair, emptied};
 
 /// This server and a redis-server.
 pub(crate) struct Peers {
@@ -41,7 +36,7 @@ impl Peers {
             .expect("redis-server starts");
         let runtime = Runtime::new().expect("a runtime");
         let (signal, drain) = drain::channel();
-        let backend = Arc::new(Backend::memory(SystemClock::start(), 256 << 20));
+        let backend = Arc::new(Backend::memory(SystemClock::start(), 256 << 20, None));
         let limits = Limits { connections: 100, grace: Duration::from_secs(1) };
         let listener = {
             let _inside = runtime.enter();
@@ -50,16 +45,15 @@ impl Peers {
         runtime.spawn(listener.run(drain));
         let peers = Self { ours, theirs, redis, _signal: signal, _runtime: runtime, _dir: dir };
         let deadline = Instant::now() + PATIENCE;
-        while UnixStream::connect(&peers.theirs).is_err() {
+        while emptied(&peers.theirs).is_none() {
             assert!(Instant::now() < deadline, "redis-server does not answer");
             std::thread::sleep(Duration::from_millis(10));
         }
         peers
     }
 
-    /// All that each of them answers to the session, from empty memory.
-    pub(crate) fn ask(&self, session: &Session) -> (Vec<u8>, Vec<u8>) {
-        (talk(&self.ours, session), talk(&self.theirs, session))
+    pub(crate) fn pair(&self) -> Pair<'_> {
+        Pair { ours: &self.ours, theirs: &self.theirs }
     }
 }
 
@@ -67,30 +61,5 @@ impl Drop for Peers {
     fn drop(&mut self) {
         let _ = self.redis.kill();
         let _ = self.redis.wait();
-    }
-}
-
-fn talk(path: &Path, session: &Session) -> Vec<u8> {
-    let mut stream = UnixStream::connect(path).expect("it accepts");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    stream.write_all(b"*1\r\n$8\r\nFLUSHALL\r\n").expect("it reads");
-    let mut ok = [0; 5];
-    stream.read_exact(&mut ok).expect("it answers");
-    for piece in session.pieces() {
-        // A server that has had enough closes: what it answered before still counts.
-        if stream.write_all(piece).is_err() {
-            break;
-        }
-    }
-    let _ = stream.shutdown(Shutdown::Write);
-    let mut answers = Vec::new();
-    let mut chunk = [0; 4096];
-    loop {
-        match stream.read(&mut chunk) {
-            Ok(0) => return answers,
-            Ok(count) => answers.extend_from_slice(&chunk[..count]),
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return answers,
-            Err(error) => panic!("no answer from {}: {error}", path.display()),
-        }
     }
 }

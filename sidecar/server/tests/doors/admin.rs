@@ -45,6 +45,17 @@ fn metrics_count_what_was_asked() {
 }
 
 #[test]
+fn the_admin_door_waits_for_no_body() {
+    let world = World::start();
+    let mut stream = TcpStream::connect(world.admin).expect("it accepts");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+        .write_all(b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 60000000\r\n\r\n")
+        .expect("it reads");
+    assert!(rest(&mut stream).starts_with("HTTP/1.1 413"));
+}
+
+#[test]
 fn readiness_ends_when_the_server_drains_and_liveness_does_not() {
     let world = World::start();
     assert!(get(&world, "/livez").starts_with("HTTP/1.1 200 OK"));

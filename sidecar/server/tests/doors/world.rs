@@ -41,7 +41,7 @@ impl World {
         let path = dir.path().join("s");
         let runtime = Runtime::new().expect("a runtime");
         let (signal, drain) = drain::channel();
-        let backend = Arc::new(Backend::memory(SystemClock::start(), capacity));
+        let backend = Arc::new(Backend::memory(SystemClock::start(), capacity, None));
         let (listener, admin) = runtime.block_on(async {
             let listener = Listener::bind(&path, Arc::clone(&backend), limits).expect("the socket is free");
             let any = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -2,18 +2,17 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, PushInfo, RedisResult, Value, cmd};
 use synapse_core::remote::{Pending, RemoteError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::Options;
 use super::endpoint::Endpoint;
+use super::room::{Room, Share};
 use super::wire::Packed;
 
 /// Opens connections.
@@ -21,16 +20,12 @@ pub(crate) struct Dialer {
     endpoint: Endpoint,
     connect_timeout: Duration,
     command_timeout: Duration,
+    /// Operations that may be under way on one connection.
+    operations: usize,
 }
 
 /// The oldest major version of Redis that is accepted.
 const MIN_MAJOR: u32 = 7;
-
-/// What may be under way on one connection, in KiB of arguments.
-pub(crate) const ROOM_KIB: u32 = 128 << 10;
-
-/// What the smallest operation takes of it: 1024 of them fill it.
-const LEAST_KIB: u32 = 128;
 
 // === impl Dialer ===
 
@@ -40,6 +35,7 @@ impl Dialer {
             endpoint: options.endpoint.clone(),
             connect_timeout: options.connect_timeout,
             command_timeout: options.command_timeout,
+            operations: Room::operations(options.room),
         }
     }
 
@@ -52,7 +48,7 @@ impl Dialer {
             let config = AsyncConnectionConfig::new()
                 .set_connection_timeout(None)
                 .set_response_timeout(None)
-                .set_pipeline_buffer_size((ROOM_KIB / LEAST_KIB) as usize)
+                .set_pipeline_buffer_size(self.operations)
                 .set_push_sender(push);
             let client = self.endpoint.client()?;
             let connection = client.get_multiplexed_async_connection_with_config(&config).await;
@@ -66,19 +62,33 @@ impl Dialer {
             .unwrap_or_else(|_| Err(format!("no connection within {}ms", limit.as_millis())))
     }
 
-    /// Sends at once and returns the answers under way. `permit` is held until they are there or given up.
+    /// When an operation that begins now must have ended.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.command_timeout
+    }
+
+    /// As [`Dialer::send`], on a connection where nothing else is under way.
+    pub(crate) fn send_alone(
+        &self,
+        connection: MultiplexedConnection,
+        packed: Packed,
+    ) -> Pending<Vec<Value>> {
+        self.send(connection, packed, None, self.deadline())
+    }
+
+    /// Sends at once and returns the answers under way. `share` is held until they are there or given up.
     pub(crate) fn send(
         &self,
         mut connection: MultiplexedConnection,
         packed: Packed,
-        permit: Option<OwnedSemaphorePermit>,
+        share: Option<Share>,
+        until: Instant,
     ) -> Pending<Vec<Value>> {
         let after = self.command_timeout;
-        let until = Instant::now() + after;
         let mut answers =
             launch(async move { connection.send_packed_commands(&packed.pipeline, 0, packed.answers).await });
         Box::pin(async move {
-            let _permit = permit;
+            let _share = share;
             match tokio::time::timeout_at(until, &mut answers).await {
                 Ok(Ok(values)) => Ok(values),
                 Ok(Err(_)) => Err(RemoteError::Broken),
@@ -86,13 +96,6 @@ impl Dialer {
             }
         })
     }
-}
-
-/// Takes room for an operation among those under way. One that is larger than all of it needs all of it.
-pub(crate) fn permit(room: &Arc<Semaphore>, packed: &Packed) -> Result<OwnedSemaphorePermit, RemoteError> {
-    let size = u32::try_from(packed.bytes >> 10).unwrap_or(ROOM_KIB);
-    let size = size.saturating_add(LEAST_KIB).min(ROOM_KIB);
-    Arc::clone(room).try_acquire_many_owned(size).map_err(|_| RemoteError::Busy)
 }
 
 type Answers = Pin<Box<dyn Future<Output = RedisResult<Vec<Value>>> + Send>>;

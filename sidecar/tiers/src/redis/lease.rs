@@ -1,7 +1,6 @@
-//! Connections leased to sessions that WATCH: few, reused when clean, closed when not.
+//! Connections leased to sessions that WATCH: few, reused unless they are in the middle of something.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,18 +28,36 @@ pub(crate) struct Leases {
 struct Shared {
     dialer: Arc<Dialer>,
     places: Arc<Semaphore>,
-    idle: Mutex<Vec<MultiplexedConnection>>,
+    idle: Mutex<Vec<Idle>>,
     prefix: Bytes,
     patience: Duration,
+}
+
+/// A connection for the next session.
+struct Idle {
+    connection: MultiplexedConnection,
+    /// The UNWATCH under way: it would not be sent if nobody waited for its answer.
+    _unwatching: Option<Pending<Vec<Value>>>,
 }
 
 /// One leased connection.
 struct Lease {
     shared: Arc<Shared>,
     connection: MultiplexedConnection,
-    /// False once a transaction was answered, which ends the watch.
-    watching: Arc<AtomicBool>,
+    /// What became of the last thing that was sent.
+    state: Arc<Mutex<State>>,
     _place: OwnedSemaphorePermit,
+}
+
+/// What a leased connection is left in.
+#[derive(Clone, Copy)]
+enum State {
+    /// Something that was sent has no answer.
+    Busy,
+    /// Keys are watched.
+    Watching,
+    /// A transaction was answered, which ended the watch.
+    Clean,
 }
 
 // === impl Leases ===
@@ -59,8 +76,8 @@ impl Leases {
             let waiting = timeout(shared.patience / 2, Arc::clone(&shared.places).acquire_owned()).await;
             let Ok(Ok(place)) = waiting else { return Err(RemoteError::Busy) };
             let connection = shared.connection().await?;
-            let watching = Arc::new(AtomicBool::new(true));
-            let mut lease = Lease { shared, connection, watching, _place: place };
+            let state = Arc::new(Mutex::new(State::Clean));
+            let mut lease = Lease { shared, connection, state, _place: place };
             match lease.watch(keys).await? {
                 Reply::Simple(_) => Ok(Box::new(lease) as Box<dyn Watching>),
                 refused => Err(RemoteError::Refused(refused)),
@@ -78,51 +95,67 @@ impl Shared {
     /// A clean connection: an idle one that still answers, or a new one.
     async fn connection(&self) -> Result<MultiplexedConnection, RemoteError> {
         while let Some(idle) = self.take_idle() {
-            if self.dialer.send(idle.clone(), Packed::raw(&[b"PING"]), None).await.is_ok() {
-                return Ok(idle);
+            // Answered after whatever was sent before it.
+            let ping = self.dialer.send_alone(idle.connection.clone(), Packed::raw(&[b"PING"]));
+            if ping.await.is_ok() {
+                return Ok(idle.connection);
             }
         }
         self.dialer.connect(|_| Ok(())).await.map_err(|reason| RemoteError::Away { reason })
     }
 
-    fn take_idle(&self) -> Option<MultiplexedConnection> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    fn take_idle(&self) -> Option<Idle> {
+        lock(&self.idle).pop()
     }
 }
 
 // === impl Lease ===
 
-impl Watching for Lease {
-    fn watch(&mut self, keys: Vec<Bytes>) -> Pending<Reply> {
-        self.watching.store(true, Ordering::SeqCst);
-        let packed = Packed::keys(b"WATCH", &keys, &self.shared.prefix);
-        let answers = self.shared.dialer.send(self.connection.clone(), packed, None);
-        Box::pin(async move { answers.await?.pop().map(wire::reply).ok_or(RemoteError::Broken) })
-    }
-
-    fn send(&mut self, steps: Vec<Step>) -> Pending<Vec<Outcome>> {
-        let packed = Packed::steps(&steps, &self.shared.prefix);
-        let answers = self.shared.dialer.send(self.connection.clone(), packed, None);
-        let watching = Arc::clone(&self.watching);
+impl Lease {
+    /// Sends, and leaves the connection in `after` once there is an answer.
+    fn ask(&mut self, packed: Packed, after: State) -> Pending<Vec<Value>> {
+        *lock(&self.state) = State::Busy;
+        let answers = self.shared.dialer.send_alone(self.connection.clone(), packed);
+        let state = Arc::clone(&self.state);
         Box::pin(async move {
-            let answers: Vec<Value> = answers.await?;
-            if steps.iter().any(|step| matches!(step, Step::Atomic(_))) {
-                watching.store(false, Ordering::SeqCst);
-            }
-            Ok(wire::outcomes(&steps, answers))
+            let answers = answers.await?;
+            *lock(&state) = after;
+            Ok(answers)
         })
     }
 }
 
+impl Watching for Lease {
+    fn watch(&mut self, keys: Vec<Bytes>) -> Pending<Reply> {
+        let answers = self.ask(Packed::keys(b"WATCH", &keys, &self.shared.prefix), State::Watching);
+        Box::pin(async move { answers.await?.pop().map(wire::reply).ok_or(RemoteError::Broken) })
+    }
+
+    fn send(&mut self, steps: Vec<Step>) -> Pending<Vec<Outcome>> {
+        let has_ended = steps.iter().any(|step| matches!(step, Step::Atomic(_)));
+        let after = if has_ended { State::Clean } else { State::Watching };
+        let answers = self.ask(Packed::steps(&steps, &self.shared.prefix), after);
+        Box::pin(async move { Ok(wire::outcomes(&steps, answers.await?)) })
+    }
+}
+
 impl Drop for Lease {
-    /// A connection that still watches is closed; a clean one serves the next session.
+    /// A connection that waits for nothing serves the next session; every other one is closed.
     fn drop(&mut self) {
-        if self.watching.load(Ordering::SeqCst) {
+        let state = *lock(&self.state);
+        if let State::Busy = state {
             return;
         }
-        let mut idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = lock(&self.shared.idle);
         if idle.len() < MAX_IDLE {
-            idle.push(self.connection.clone());
+            let connection = self.connection.clone();
+            let unwatch = || self.shared.dialer.send_alone(connection.clone(), Packed::raw(&[b"UNWATCH"]));
+            let _unwatching = matches!(state, State::Watching).then(unwatch);
+            idle.push(Idle { connection, _unwatching });
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
 //! One connection that is kept: opened, listened to by beats, given up when it is silent, opened again.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,13 +9,14 @@ use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, Value, cmd};
 use synapse_core::feed::FeedSink;
 use synapse_core::remote::{Pending, RemoteError};
-use tokio::sync::{Notify, Semaphore};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::Options;
-use super::dial::{self, Dialer, ROOM_KIB};
+use super::dial::{self, Dialer};
+use super::room::{Room, Share};
 use super::wire::Packed;
 
 /// What a link is for.
@@ -36,14 +37,25 @@ pub(crate) struct Link {
 #[derive(Clone)]
 pub(crate) struct Handle {
     dialer: Arc<Dialer>,
-    state: Arc<Mutex<State>>,
-    room: Arc<Semaphore>,
+    state: watch::Receiver<State>,
+    room: Room,
+}
+
+/// Leave to send, until a deadline.
+pub(crate) struct Turn {
+    handle: Handle,
+    share: Share,
+    until: Instant,
 }
 
 enum State {
+    /// The first attempt has not ended.
+    Starting,
     Up(MultiplexedConnection),
     Down(String),
 }
+
+const STARTING: &str = "not connected yet";
 
 /// Limits of the pause between two attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -57,10 +69,10 @@ const MISSED_BEATS: u32 = 2;
 
 impl Link {
     pub(crate) fn start(dialer: Arc<Dialer>, role: Role, options: &Options) -> Self {
-        let state = Arc::new(Mutex::new(State::Down("not connected yet".to_owned())));
-        let handle = Handle { dialer, state, room: Arc::new(Semaphore::new(ROOM_KIB as usize)) };
-        let keeper = Keeper { handle: handle.clone(), role: Arc::new(role), beat: options.beat };
-        Self { handle, keeper: tokio::spawn(keeper.run()) }
+        let (state, seen) = watch::channel(State::Starting);
+        let handle = Handle { dialer: Arc::clone(&dialer), state: seen, room: Room::new(options.room) };
+        let keeper = Keeper { dialer, state, role: Arc::new(role), beat: options.beat };
+        Self { handle, keeper: tokio::spawn(Arc::new(keeper).run()) }
     }
 
     /// The way to send on this link.
@@ -73,10 +85,15 @@ impl Link {
     }
 
     pub(crate) fn health(&self) -> Result<(), String> {
-        match &*self.handle.state() {
-            State::Up(_) => Ok(()),
-            State::Down(reason) => Err(reason.clone()),
+        match self.handle.connection() {
+            Ok(_) => Ok(()),
+            Err(reason) => Err(reason),
         }
+    }
+
+    /// Whether the first attempt to connect has ended.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.handle.is_starting()
     }
 }
 
@@ -89,44 +106,100 @@ impl Drop for Link {
 // === impl Handle ===
 
 impl Handle {
-    /// Sends at once, if there is a connection.
+    /// Sends at once if there is a connection with room, and otherwise in turn: for what is not ordered against
+    /// anything else.
     pub(crate) fn send(&self, packed: Packed) -> Pending<Vec<Value>> {
-        let connection = match &*self.state() {
-            State::Up(connection) => connection.clone(),
-            State::Down(reason) => {
-                let away = RemoteError::Away { reason: reason.clone() };
-                return Box::pin(std::future::ready(Err(away)));
-            }
-        };
-        match dial::permit(&self.room, &packed) {
-            Ok(permit) => self.dialer.send(connection, packed, Some(permit)),
-            Err(busy) => Box::pin(std::future::ready(Err(busy))),
+        let until = self.dialer.deadline();
+        if self.is_starting() {
+            return self.send_later(packed, until);
+        }
+        match self.room.try_take(packed.bytes) {
+            Ok(share) => Turn { handle: self.clone(), share, until }.send(packed),
+            Err(_) => self.send_later(packed, until),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn send_later(&self, packed: Packed, until: Instant) -> Pending<Vec<Value>> {
+        let handle = self.clone();
+        Box::pin(async move { handle.turn_until(packed.bytes, until).await?.send(packed).await })
+    }
+
+    /// Leave to send so many bytes of arguments. Waits for the first attempt to connect and for room; where there is
+    /// no connection it says so at once.
+    pub(crate) fn turn(&self, bytes: usize) -> impl Future<Output = Result<Turn, RemoteError>> + use<> {
+        let (handle, until) = (self.clone(), self.dialer.deadline());
+        async move { handle.turn_until(bytes, until).await }
+    }
+
+    async fn turn_until(mut self, bytes: usize, until: Instant) -> Result<Turn, RemoteError> {
+        if self.is_starting() {
+            let begun = self.state.wait_for(|state| !matches!(state, State::Starting));
+            // Whether it ended or not is seen below.
+            let _ = timeout_at(until, begun).await.is_ok();
+        }
+        self.connection().map_err(|reason| RemoteError::Away { reason })?;
+        let share = self.room.take(bytes, until).await?;
+        Ok(Turn { handle: self, share, until })
+    }
+
+    fn is_starting(&self) -> bool {
+        matches!(*self.state.borrow(), State::Starting)
+    }
+
+    /// The connection, or why there is none.
+    fn connection(&self) -> Result<MultiplexedConnection, String> {
+        if self.state.has_changed().is_err() {
+            return Err("nobody keeps the connection any more".to_owned());
+        }
+        match &*self.state.borrow() {
+            State::Starting => Err(STARTING.to_owned()),
+            State::Up(connection) => Ok(connection.clone()),
+            State::Down(reason) => Err(reason.clone()),
+        }
+    }
+}
+
+// === impl Turn ===
+
+impl Turn {
+    /// Sends at once: what is sent by one call after the other is executed in that order.
+    pub(crate) fn send(self, packed: Packed) -> Pending<Vec<Value>> {
+        let Self { handle, share, until } = self;
+        match handle.connection() {
+            Ok(connection) => handle.dialer.send(connection, packed, Some(share), until),
+            Err(reason) => Box::pin(std::future::ready(Err(RemoteError::Away { reason }))),
+        }
     }
 }
 
 // === the task that keeps a connection ===
 
 struct Keeper {
-    handle: Handle,
+    dialer: Arc<Dialer>,
+    state: watch::Sender<State>,
     role: Arc<Role>,
     beat: Duration,
 }
 
 impl Keeper {
-    async fn run(self) {
+    async fn run(self: Arc<Self>) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let began = Instant::now();
-            let reason = self.one_life().await;
+            let (began, keeper) = (Instant::now(), Arc::clone(&self));
+            // A task of its own: a panic ends the connection and not the keeping.
+            let mut life = JoinSet::new();
+            life.spawn(async move { keeper.one_life().await });
+            let ended = life.join_next().await.unwrap_or_else(|| Ok(String::new()));
+            let was_heard = ended.is_err() || matches!(*self.state.borrow(), State::Up(_));
+            let reason = ended.unwrap_or_else(|_| "the sidecar failed to keep the connection".to_owned());
+            self.note_failure(&reason);
+            self.state.send_replace(State::Down(reason));
+            if let (Role::Ordered { sink, .. }, true) = (&*self.role, was_heard) {
+                sink.lost();
+            }
             if began.elapsed() > STEADY + self.beat * MISSED_BEATS {
                 pause = FIRST_PAUSE;
             }
-            *self.handle.state() = State::Down(reason);
             sleep(jittered(pause)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -136,28 +209,19 @@ impl Keeper {
     async fn one_life(&self) -> String {
         let closed = Arc::new(Notify::new());
         let opened = async {
-            let mut connection = self.handle.dialer.connect(listener(&self.role, &closed)).await?;
+            let mut connection = self.dialer.connect(listener(&self.role, &closed)).await?;
             self.arm(&mut connection).await?;
             Ok::<_, String>(connection)
         };
         let connection = match opened.await {
             Ok(connection) => connection,
-            Err(reason) => {
-                self.note_failure(&reason);
-                return reason;
-            }
+            Err(reason) => return reason,
         };
         if matches!(*self.role, Role::Ordered { .. }) {
             info!("connected to Redis");
         }
-        *self.handle.state() = State::Up(connection.clone());
-        let reason = self.listen(connection, &closed).await;
-        self.note_failure(&reason);
-        *self.handle.state() = State::Down(reason.clone());
-        if let Role::Ordered { sink, .. } = &*self.role {
-            sink.lost();
-        }
-        reason
+        self.state.send_replace(State::Up(connection.clone()));
+        self.listen(connection, &closed).await
     }
 
     /// Asks for announcements. What was kept before is dropped before the first answer of this connection.
@@ -215,8 +279,8 @@ impl Keeper {
 
     /// Says a loss once, not at every attempt.
     fn note_failure(&self, reason: &str) {
-        let news = match &*self.handle.state() {
-            State::Up(_) => true,
+        let news = match &*self.state.borrow() {
+            State::Starting | State::Up(_) => true,
             State::Down(known) => known != reason,
         };
         if news && matches!(*self.role, Role::Ordered { .. }) {

@@ -1,7 +1,6 @@
--- Everything about the stream in one answer: type, marker, length, first id, last id, groups as JSON.
+-- Everything about the stream in one answer: type, length, first id, last id, groups as JSON.
 local kind = redis.call('TYPE', stream).ok
-local text = redis.call('GET', marker)
-if kind ~= 'stream' then return {kind, text, 0, '', '', {}} end
+if kind ~= 'stream' then return {kind, 0, '', '', {}} end
 local info = fields(redis.call('XINFO', 'STREAM', stream))
 local first = info['first-entry'] and info['first-entry'][1] or ''
 local last = info['last-entry'] and info['last-entry'][1] or ''
@@ -13,4 +12,4 @@ for _, group in ipairs(groups()) do
     delivered = group['last-delivered-id'], oldestPending = pending, oldestUndelivered = undelivered,
   })
 end
-return {kind, text, info.length, first, last, seen}
+return {kind, info.length, first, last, seen}

@@ -1,10 +1,9 @@
 -- Removes what exceeds the limits, never beyond what a group still needs. ARGV 4: entries or nothing; 5: age in
 -- milliseconds or nothing; 6: Protect or Trim; 7: how long, in milliseconds, an unlisted group counts after its
 -- last activity; 8: most entries looked at; 9 and on: the listed groups.
--- Answers: removed, whether there is more to do, entries over the limit, whether the age is exceeded, the group
--- that holds it back, what that group needs the entry for.
-if not owned() then return {-1, 0, 0, 0, '', ''} end
-if not is_stream() then return {0, 0, 0, 0, '', ''} end
+-- Answers: removed, whether there is more to do, the group that holds it back, what that group needs the entry for.
+if not owned() then return {-1, 0, '', ''} end
+if not is_stream() then return {0, 0, '', ''} end
 local limit, age = tonumber(ARGV[4]), tonumber(ARGV[5])
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
@@ -40,30 +39,24 @@ if ARGV[6] ~= 'Trim' then
   end
 end
 
-local removed, more = 0, 0
+-- The first entry that stays, by each limit; what lies before the later of the two goes, but for what a group needs.
 local oldest = age and string.format('%.0f-0', math.max(0, now - age))
-if oldest then
-  local cut = oldest
-  if floor and before(floor, cut) then cut = floor end
-  removed = removed + redis.call('XTRIM', stream, 'MINID', '=', cut)
+local look = tonumber(ARGV[8])
+local batch = redis.call('XRANGE', stream, '-', '+', 'COUNT', look + 1)
+local last = batch[look + 1] and batch[look + 1][1]
+local cut, removed, more = oldest, 0, 0
+local excess = limit and redis.call('XLEN', stream) - limit or 0
+if excess > 0 then
+  local stays = excess > look and '18446744073709551615-18446744073709551615' or batch[excess + 1][1]
+  if not cut or before(cut, stays) then cut = stays end
 end
-if limit and not floor then
-  removed = removed + redis.call('XTRIM', stream, 'MAXLEN', '=', limit)
-elseif limit then
-  local over = redis.call('XLEN', stream) - limit
-  if over > 0 then
-    -- One entry more than may go: its id, or the floor's, is where the cut is made.
-    local look = math.min(over, tonumber(ARGV[8]))
-    local batch = redis.call('XRANGE', stream, '-', '+', 'COUNT', look + 1)
-    local cut = batch[#batch][1]
-    if before(floor, cut) then cut = floor else more = over > look and 1 or 0 end
-    removed = removed + redis.call('XTRIM', stream, 'MINID', '=', cut)
-  end
-end
+if cut and floor and before(floor, cut) then cut = floor end
+if cut and last and before(last, cut) then cut, more = last, 1 end
+if cut then removed = redis.call('XTRIM', stream, 'MINID', '=', cut) end
 
 local over, aged = 0, 0
 if limit then over = math.max(0, redis.call('XLEN', stream) - limit) end
 local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
 if oldest and first and before(first[1], oldest) then aged = 1 end
 if more == 1 or (over == 0 and aged == 0) then holder, why = nil, nil end
-return {removed, more, over, aged, holder or '', why or ''}
+return {removed, more, holder or '', why or ''}

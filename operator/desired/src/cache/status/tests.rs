@@ -20,7 +20,18 @@ fn with_redis() -> SynapseCacheSpec {
 }
 
 fn pod(name: &str, ready: bool) -> Observed {
-    Observed { name: name.to_owned(), ready, credentials: Vec::<Credential>::new(), problems: Vec::new() }
+    Observed {
+        name: name.to_owned(),
+        node: None,
+        service: None,
+        publishes: Vec::new(),
+        consumes: Vec::new(),
+        version: "1".to_owned(),
+        ready,
+        credentials: Vec::<Credential>::new(),
+        memory_limit: Some("128Mi".to_owned()),
+        problems: Vec::new(),
+    }
 }
 
 fn heard(revision: &str, hits: u64, misses: u64) -> Option<Instance> {
@@ -41,6 +52,7 @@ fn said(
         spec,
         image: IMAGE,
         rendered: Ok(&rendered),
+        unmounted: None,
         unresolved: None,
         pods,
         naked: 0,
@@ -135,6 +147,7 @@ fn times_move_with_answers_only_and_nothing_is_due_at_rest() {
         spec: &spec,
         image: IMAGE,
         rendered: Ok(&rendered),
+        unmounted: None,
         unresolved: None,
         pods: &pods,
         naked: 0,
@@ -151,4 +164,15 @@ fn times_move_with_answers_only_and_nothing_is_due_at_rest() {
         condition.last_transition_time.0.as_second()
     };
     assert_eq!((since(READY), since(PROGRESSING)), (300, 100));
+}
+
+#[test]
+fn a_capacity_that_grew_beyond_a_pods_limit_degrades_and_leaves_it_ready() {
+    let grown = serde_json::from_value(json!({"memory": {"capacity": "65Mi"}})).unwrap();
+    let pods = [(pod("a", true), None)];
+    let (_, answer) = said(&grown, &pods, |_| {});
+    assert_eq!(answer(DEGRADED), "True LimitBelowCapacity");
+    assert_eq!(answer(READY), "True AsDesired");
+    let (_, answer) = said(&SynapseCacheSpec::default(), &pods, |_| {});
+    assert_eq!(answer(DEGRADED), "False AsDesired");
 }
