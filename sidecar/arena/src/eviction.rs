@@ -5,11 +5,12 @@
 //! queue the coldest eighth of a segment goes and the others move to its beginning. A segment of which much has died
 //! (overwritten, removed, expired) is packed before anything alive has to go. The reasons are in `docs/adr`.
 
-use crate::arena::{Arena, Named};
+use crate::arena::Arena;
 use crate::cells::Owned;
 use crate::entry::{HEADER_WORDS, Head, slot_words};
 use crate::hash::Hash;
 use crate::heat::{self, HOTTEST};
+use crate::one_key::Named;
 use crate::segments::Role;
 
 /// Words of a segment looked at for each word written, at most. Emptying a segment of the window takes one. If all of it

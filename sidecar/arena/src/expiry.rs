@@ -3,10 +3,11 @@
 //! Each segment knows from when on it is worth while to walk through it: at first the earliest deadline in it, after a
 //! walk the one that an eighth of the remaining ones has passed by then. Walking goes on over several calls.
 
-use crate::arena::{Arena, Named};
+use crate::arena::Arena;
 use crate::cells::Owned;
 use crate::entry::{NEVER, slot_words};
 use crate::heat;
+use crate::one_key::Named;
 use crate::segments::Role;
 
 /// Entries looked at in one call.

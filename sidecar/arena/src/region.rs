@@ -59,7 +59,9 @@ impl Region {
     /// What the kernel says: no memfd under this seccomp profile, or not so much address space.
     pub fn memfd(words: usize) -> io::Result<Self> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let fd = rustix::fs::memfd_create("synapse-arena", flags)?;
+        // Some nodes refuse memory that could be executed; kernels before 6.3 do not know the question.
+        let fd = rustix::fs::memfd_create("synapse-arena", flags | MemfdFlags::NOEXEC_SEAL)
+            .or_else(|_| rustix::fs::memfd_create("synapse-arena", flags))?;
         rustix::fs::ftruncate(&fd, bytes_of(words)? as u64)?;
         // The size is final before anybody else can see the descriptor: a reader's `ftruncate` would otherwise end the
         // owner with SIGBUS.
