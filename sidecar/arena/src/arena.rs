@@ -170,16 +170,16 @@ impl<C: Owned> Arena<C> {
             self.get_one(key.as_ref(), self.seed.hash(key.as_ref()), now, 0, &mut visit);
             return self.pass(1);
         }
-        let mut hashes = [Hash { place: 0, tag: 0 }; BATCH];
+        let mut places = [(0, Hash { place: 0, tag: 0 }); BATCH];
         for (first, batch) in keys.chunks(BATCH).enumerate() {
-            for (hash, key) in hashes.iter_mut().zip(batch) {
+            for ((bucket, hash), key) in places.iter_mut().zip(batch) {
                 *hash = self.seed.hash(key.as_ref());
-                self.index.prefetch(&self.cells, hash.place);
+                *bucket = self.index.prefetch(&self.cells, hash.place);
             }
-            for hash in &hashes[..batch.len()] {
-                self.index.prefetch_entry(&self.cells, *hash);
+            for (bucket, hash) in &places[..batch.len()] {
+                Index::prefetch_entry(&self.cells, *bucket, *hash);
             }
-            for (n, (key, hash)) in batch.iter().zip(hashes).enumerate() {
+            for (n, (key, (_, hash))) in batch.iter().zip(places).enumerate() {
                 self.get_one(key.as_ref(), hash, now, first * BATCH + n, &mut visit);
             }
             self.pass(batch.len() as u64);

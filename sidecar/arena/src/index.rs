@@ -104,18 +104,19 @@ impl Index {
         std::mem::take(&mut self.work)
     }
 
-    /// Asks for the line at which a place is at home.
+    /// Asks for the bucket at which a place is at home, and tells where that is.
     #[inline]
-    pub(crate) fn prefetch(&self, cells: &impl Owned, place: u32) {
+    pub(crate) fn prefetch(&self, cells: &impl Owned, place: u32) -> usize {
         let (table, home) = self.likely_home(place);
-        cells.prefetch(self.bucket(table, home));
+        let bucket = self.bucket(table, home);
+        cells.prefetch(bucket);
+        bucket
     }
 
     /// Asks for the header of the entry that a hash most likely means, once its bucket has come.
     #[inline]
-    pub(crate) fn prefetch_entry(&self, cells: &impl Owned, hash: Hash) {
-        let (table, home) = self.likely_home(hash.place);
-        if let Some(lane) = lanes_with(cells, self.bucket(table, home), hash.tag).next() {
+    pub(crate) fn prefetch_entry(cells: &impl Owned, bucket: usize, hash: Hash) {
+        if let Some(lane) = lanes_with(cells, bucket, hash.tag).next() {
             let entry = lane.entry(cells);
             cells.prefetch(entry);
             // The key comes after the value: most often in the next line.

@@ -256,16 +256,18 @@ pub fn lanes_with(cells: &impl Cells, bucket: usize, tag: u16) -> Lanes {
     let wanted = u64::from(tag) * 0x0001_0001_0001_0001;
     // The highest bit of each 16 that are all 0, and of no others.
     let zeros = |word: u64| !(((word & LOWS) + LOWS) | word | LOWS);
-    let marks = [0, 1, 2].map(|n| zeros(cells.load(bucket + n) ^ wanted));
+    let first = zeros(cells.load(bucket) ^ wanted) >> 15;
+    let second = zeros(cells.load(bucket + 1) ^ wanted) >> 14;
     // The last word has two tags only; its other half counts what is named elsewhere.
-    Lanes { bucket, marks: [marks[0], marks[1], marks[2] & u64::from(u32::MAX)] }
+    let third = (zeros(cells.load(bucket + 2) ^ wanted) & u64::from(u32::MAX)) >> 13;
+    Lanes { bucket, marks: first | second | third }
 }
 
-/// See [`lanes_with`].
+/// See [`lanes_with`]: a mark for tag `t` of word `w` of the bucket at bit `16 * t + w`.
 #[derive(Debug, Clone)]
 pub struct Lanes {
     bucket: usize,
-    marks: [u64; 3],
+    marks: u64,
 }
 
 impl Iterator for Lanes {
@@ -273,14 +275,12 @@ impl Iterator for Lanes {
 
     #[inline]
     fn next(&mut self) -> Option<Lane> {
-        for (n, marks) in self.marks.iter_mut().enumerate() {
-            if *marks != 0 {
-                let lane = n * 4 + marks.trailing_zeros() as usize / 16;
-                *marks &= *marks - 1;
-                return Some(Lane { bucket: self.bucket, lane });
-            }
+        if self.marks == 0 {
+            return None;
         }
-        None
+        let mark = self.marks.trailing_zeros() as usize;
+        self.marks &= self.marks - 1;
+        Some(Lane { bucket: self.bucket, lane: mark % 16 * 4 + mark / 16 })
     }
 }
 
