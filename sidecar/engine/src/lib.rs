@@ -1,5 +1,6 @@
 //! The memory tier in use and the near cache that keeps it coherent with the truth behind it.
 
+pub mod arena_tier;
 pub mod command;
 pub mod glob;
 pub mod moka_tier;

@@ -3,11 +3,89 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use synapse_core::clock::{Clock, Deadline, ManualClock};
 use synapse_core::memory::{Memory, Stored};
+use synapse_engine::arena_tier::ArenaTier;
 use synapse_engine::moka_tier::{ENTRY_OVERHEAD_BYTES, MOST_SLACK_BYTES, MokaTier};
 
 const CAPACITY: u64 = 1 << 20;
+
+/// An implementation of the port.
+trait Tier: Memory {
+    /// The largest entry, key and value together, in bytes.
+    const LARGEST: usize;
+
+    /// One of [`CAPACITY`].
+    fn new() -> Self;
+}
+
+impl Tier for MokaTier {
+    const LARGEST: usize = CAPACITY as usize - ENTRY_OVERHEAD_BYTES - MOST_SLACK_BYTES;
+
+    fn new() -> Self {
+        MokaTier::new(CAPACITY)
+    }
+}
+
+impl Tier for ArenaTier {
+    /// An eighth more is charged for what the allocator rounds up.
+    const LARGEST: usize = (CAPACITY as usize / 2 - ENTRY_OVERHEAD_BYTES).div_ceil(9) * 8;
+
+    fn new() -> Self {
+        ArenaTier::new(CAPACITY).expect("a capacity that an arena can have")
+    }
+}
+
+/// Runs every test against one implementation.
+macro_rules! conformance {
+    ($name:ident, $tier:ty) => {
+        mod $name {
+            #[test]
+            fn overwriting_replaces_the_deadline_in_both_directions() {
+                super::overwriting_replaces_the_deadline_in_both_directions::<$tier>();
+            }
+
+            #[test]
+            fn expired_entries_are_gone_before_their_room_is_taken_back() {
+                super::expired_entries_are_gone_before_their_room_is_taken_back::<$tier>();
+            }
+
+            #[test]
+            fn a_fresh_write_is_readable_and_the_budget_holds() {
+                super::a_fresh_write_is_readable_and_the_budget_holds::<$tier>();
+            }
+
+            #[test]
+            fn what_is_read_outlives_what_is_not() {
+                super::what_is_read_outlives_what_is_not::<$tier>();
+            }
+
+            #[test]
+            fn large_values_do_not_pile_up_before_they_are_evicted() {
+                super::large_values_do_not_pile_up_before_they_are_evicted::<$tier>();
+            }
+
+            #[test]
+            fn an_entry_above_the_budget_is_refused_and_takes_the_old_value_with_it() {
+                super::an_entry_above_the_budget_is_refused_and_takes_the_old_value_with_it::<$tier>();
+            }
+
+            #[test]
+            fn clearing_leaves_nothing() {
+                super::clearing_leaves_nothing::<$tier>();
+            }
+
+            #[test]
+            fn it_behaves_as_a_map_with_deadlines() {
+                super::it_behaves_as_a_map_with_deadlines::<$tier>();
+            }
+        }
+    };
+}
+
+conformance!(moka, synapse_engine::moka_tier::MokaTier);
+conformance!(arena, synapse_engine::arena_tier::ArenaTier);
 
 fn value(tier: &mut impl Memory, key: &str, clock: &ManualClock) -> Option<Vec<u8>> {
     let mut found = None;
@@ -26,9 +104,8 @@ fn keys(tier: &mut impl Memory, count: usize, clock: &ManualClock) -> Vec<Vec<u8
     }
 }
 
-#[test]
-fn overwriting_replaces_the_deadline_in_both_directions() {
-    let (clock, mut tier) = (ManualClock::default(), MokaTier::new(CAPACITY));
+fn overwriting_replaces_the_deadline_in_both_directions<M: Tier>() {
+    let (clock, mut tier) = (ManualClock::default(), M::new());
     let now = clock.now();
     let _ = tier.set(b"a", b"1", now.after(10), now);
     let _ = tier.set(b"a", b"2", Deadline::NEVER, now);
@@ -45,9 +122,8 @@ fn overwriting_replaces_the_deadline_in_both_directions() {
     assert_eq!((tier.stats().entries, tier.stats().expirations), (1, 1));
 }
 
-#[test]
-fn expired_entries_are_gone_before_their_room_is_taken_back() {
-    let (clock, mut tier) = (ManualClock::default(), MokaTier::new(CAPACITY));
+fn expired_entries_are_gone_before_their_room_is_taken_back<M: Tier>() {
+    let (clock, mut tier) = (ManualClock::default(), M::new());
     let now = clock.now();
     let _ = tier.set(b"a", b"1", now.after(1), now);
     clock.advance(2);
@@ -57,9 +133,8 @@ fn expired_entries_are_gone_before_their_room_is_taken_back() {
     assert!(!tier.remove(b"a", clock.now()));
 }
 
-#[test]
-fn a_fresh_write_is_readable_and_the_budget_holds() {
-    let (clock, mut tier) = (ManualClock::default(), MokaTier::new(CAPACITY));
+fn a_fresh_write_is_readable_and_the_budget_holds<M: Tier>() {
+    let (clock, mut tier) = (ManualClock::default(), M::new());
     for n in 0..20_000 {
         let key = format!("key:{n}");
         assert_eq!(tier.set(key.as_bytes(), &[7; 100], Deadline::NEVER, clock.now()), Stored::Kept);
@@ -72,9 +147,8 @@ fn a_fresh_write_is_readable_and_the_budget_holds() {
     assert_eq!(keys(&mut tier, 100, &clock).len() as u64, stats.entries);
 }
 
-#[test]
-fn what_is_read_outlives_what_is_not() {
-    let (clock, mut tier) = (ManualClock::default(), MokaTier::new(CAPACITY));
+fn what_is_read_outlives_what_is_not<M: Tier>() {
+    let (clock, mut tier) = (ManualClock::default(), M::new());
     let _ = tier.set(b"hot", b"1", Deadline::NEVER, clock.now());
     for n in 0..10_000 {
         let _ = tier.set(format!("cold:{n}").as_bytes(), &[7; 100], Deadline::NEVER, clock.now());
@@ -82,9 +156,8 @@ fn what_is_read_outlives_what_is_not() {
     }
 }
 
-#[test]
-fn large_values_do_not_pile_up_before_they_are_evicted() {
-    let (clock, mut tier) = (ManualClock::default(), MokaTier::new(CAPACITY));
+fn large_values_do_not_pile_up_before_they_are_evicted<M: Tier>() {
+    let (clock, mut tier) = (ManualClock::default(), M::new());
     let large = vec![0; 300_000];
     for n in 0..50 {
         assert_eq!(tier.set(format!("{n}").as_bytes(), &large, Deadline::NEVER, clock.now()), Stored::Kept);
@@ -92,20 +165,18 @@ fn large_values_do_not_pile_up_before_they_are_evicted() {
     }
 }
 
-#[test]
-fn an_entry_above_the_budget_is_refused_and_takes_the_old_value_with_it() {
-    let (clock, mut tier) = (ManualClock::default(), MokaTier::new(CAPACITY));
+fn an_entry_above_the_budget_is_refused_and_takes_the_old_value_with_it<M: Tier>() {
+    let (clock, mut tier) = (ManualClock::default(), M::new());
     let _ = tier.set(b"a", b"old", Deadline::NEVER, clock.now());
-    let most = vec![0; CAPACITY as usize - ENTRY_OVERHEAD_BYTES - MOST_SLACK_BYTES - 1];
+    let most = vec![0; M::LARGEST - 1];
     assert_eq!(tier.set(b"a", &most, Deadline::NEVER, clock.now()), Stored::Kept);
     assert_eq!(tier.set(b"a", &[&most[..], b"."].concat(), Deadline::NEVER, clock.now()), Stored::TooLarge);
     assert_eq!(value(&mut tier, "a", &clock), None);
     assert_eq!(tier.stats().bytes, 0);
 }
 
-#[test]
-fn clearing_leaves_nothing() {
-    let (clock, mut tier) = (ManualClock::default(), MokaTier::new(CAPACITY));
+fn clearing_leaves_nothing<M: Tier>() {
+    let (clock, mut tier) = (ManualClock::default(), M::new());
     for n in 0..100 {
         let _ = tier.set(format!("{n}").as_bytes(), b"v", clock.now().after(1000), clock.now());
     }
@@ -140,10 +211,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-proptest! {
-    #[test]
-    fn it_behaves_as_a_map_with_deadlines(steps in prop::collection::vec(step(), 1..60)) {
-        let (clock, mut tier) = (ManualClock::default(), MokaTier::new(CAPACITY));
+fn it_behaves_as_a_map_with_deadlines<M: Tier>() {
+    let steps = prop::collection::vec(step(), 1..60);
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let outcome = TestRunner::new(config).run(&steps, |steps| {
+        let (clock, mut tier) = (ManualClock::default(), M::new());
         let mut model: BTreeMap<u8, (u8, Deadline)> = BTreeMap::new();
         for step in steps {
             let now = clock.now();
@@ -162,7 +234,9 @@ proptest! {
                 Step::Remove(key) => prop_assert_eq!(tier.remove(&[key], now), model.remove(&key).is_some()),
                 Step::Get(key) => {
                     let mut found = None;
-                    tier.get(&[[key]], now, |_, entry| found = entry.map(|entry| (entry.value[0], entry.deadline)));
+                    tier.get(&[[key]], now, |_, entry| {
+                        found = entry.map(|entry| (entry.value[0], entry.deadline))
+                    });
                     prop_assert_eq!(found, model.get(&key).copied());
                 }
                 Step::Wait(ms) => clock.advance(ms),
@@ -177,5 +251,9 @@ proptest! {
             let held: Vec<Vec<u8>> = model.keys().map(|key| vec![*key]).collect();
             prop_assert_eq!(keys(&mut tier, 2, &clock), held);
         }
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
     }
 }

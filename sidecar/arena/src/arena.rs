@@ -1,0 +1,327 @@
+//! The arena: entries with deadlines in one piece of memory, for one writer.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use crate::cells::Owned;
+use crate::entry::{
+    HEADER_WORDS, Head, MAX_DEADLINE, MAX_KEY_BYTES, MAX_VALUE_BYTES, NEVER, Tail, slot_words,
+};
+use crate::eviction::Eviction;
+use crate::expiry::Walk;
+use crate::hash::{Hash, Seed};
+use crate::heat::{self, Ageing};
+use crate::index::Index;
+use crate::layout::{BUCKET_WORDS, MAGIC, Plan, VERSION, at, state};
+use crate::region::{Region, WORD};
+use crate::segments::{Role, Segments};
+use crate::sketch::Sketch;
+use crate::stats::Counts;
+use crate::upkeep::{INDEX_STEPS, TENDED_STEPS};
+
+/// The smallest capacity, in bytes.
+pub const SMALLEST_CAPACITY: usize = 512 << 10;
+
+/// The largest capacity that is used, in bytes (32 GiB): positions in the index are 32 bits of words.
+pub const LARGEST_CAPACITY: usize = u32::MAX as usize * WORD;
+
+/// Keys that are looked up together: their lines are fetched while others are looked at.
+const BATCH: usize = 32;
+
+/// Buckets that a scan looks at for each entry that it is asked for, at most.
+const SCANNED_BUCKETS: usize = 16;
+
+/// One byte in so many of the capacity is for the sketch of what is not held.
+const SKETCH_SHARE: usize = 50;
+
+/// An entry as it lies in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// The value.
+    pub value: &'a [u8],
+    /// The last monotonic millisecond at which it may be served, or [`NEVER`].
+    pub deadline: u64,
+}
+
+/// Why an entry cannot be held. What its key had before is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("larger than the arena takes, or with a deadline further than it can hold")]
+pub struct Unfit;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Arena<C: Owned = Region> {
+    pub(crate) cells: C,
+    pub(crate) plan: Plan,
+    pub(crate) seed: Seed,
+    pub(crate) index: Index,
+    pub(crate) segments: Segments,
+    pub(crate) sketch: Sketch,
+    pub(crate) ageing: Ageing,
+    pub(crate) eviction: Eviction,
+    pub(crate) walk: Option<Walk>,
+    pub(crate) walk_hand: usize,
+    /// A segment that will be a chunk of the index, and how many of its words are cleared.
+    pub(crate) spare: Option<(usize, usize)>,
+    pub(crate) counts: Counts,
+    /// Accesses that no clock has counted yet.
+    pub(crate) unpassed: u64,
+}
+
+impl Arena<Region> {
+    /// An arena whose memory, all things included, is `capacity_bytes` at most. It lies in a memfd that can be shared,
+    /// or on the heap where the kernel gives none.
+    ///
+    /// # Errors
+    /// `InvalidInput` below [`SMALLEST_CAPACITY`].
+    pub fn new(capacity_bytes: usize) -> io::Result<Self> {
+        Self::in_region(capacity_bytes, |words| {
+            Ok(Region::memfd(words).unwrap_or_else(|_| Region::heap(words)))
+        })
+    }
+
+    /// An arena on the heap, which cannot be shared.
+    ///
+    /// # Errors
+    /// `InvalidInput` below [`SMALLEST_CAPACITY`].
+    pub fn on_heap(capacity_bytes: usize) -> io::Result<Self> {
+        Self::in_region(capacity_bytes, |words| Ok(Region::heap(words)))
+    }
+
+    /// The descriptor for readers, sealed before anyone gets it; `None` on the heap. From now on pages no longer go
+    /// back to the kernel.
+    ///
+    /// # Errors
+    /// What the kernel says to the seals.
+    pub fn share(&self) -> io::Result<Option<BorrowedFd<'_>>> {
+        self.cells.share()
+    }
+}
+
+impl<C: Owned> Arena<C> {
+    /// An arena in memory of another kind: `region` is asked once, for so many words, all zero.
+    ///
+    /// # Errors
+    /// `InvalidInput` below [`SMALLEST_CAPACITY`], and what `region` says.
+    pub fn in_region(capacity_bytes: usize, region: impl FnOnce(usize) -> io::Result<C>) -> io::Result<Self> {
+        if capacity_bytes < SMALLEST_CAPACITY {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an arena of less than 512 KiB"));
+        }
+        let capacity = capacity_bytes.min(LARGEST_CAPACITY);
+        let sketch_words = capacity / SKETCH_SHARE / WORD;
+        let most_segments = capacity / (16 << 10);
+        let mut words = capacity / WORD - sketch_words;
+        let too_small = || io::Error::from(io::ErrorKind::InvalidInput);
+        let mut plan = Plan::fitting(words, 1).ok_or_else(too_small)?;
+        words -= Segments::bookkeeping_bytes(plan.segments.min(most_segments)).div_ceil(WORD);
+        plan = Plan::fitting(words, 1).ok_or_else(too_small)?;
+        let cells = region(plan.words())?;
+        let seed = Seed::random();
+        let mut arena = Self {
+            index: Index::new(&plan),
+            segments: Segments::new(&plan),
+            sketch: Sketch::new(sketch_words),
+            ageing: Ageing::default(),
+            eviction: Eviction::default(),
+            walk: None,
+            walk_hand: 0,
+            spare: None,
+            counts: Counts { capacity_bytes: capacity_bytes as u64, ..Counts::default() },
+            unpassed: 0,
+            cells,
+            plan,
+            seed,
+        };
+        for (at, word) in [
+            (at::SEGMENT_WORDS, plan.segment_words as u64),
+            (at::SEGMENTS, plan.segments as u64),
+            (at::SEED, seed.0[0]),
+            (at::SEED + 1, seed.0[1]),
+            (at::LEASE, u64::MAX),
+            (at::VERSION, VERSION),
+            (at::MAGIC, MAGIC),
+        ] {
+            arena.cells.store(at, word);
+        }
+        arena.begin();
+        arena.cells.store_release(at::STATE, state::LIVE);
+        Ok(arena)
+    }
+
+    /// The memory.
+    pub fn cells(&self) -> &C {
+        &self.cells
+    }
+
+    /// The most bytes that key and value may have together.
+    pub fn largest_entry(&self) -> usize {
+        (self.plan.largest_slot() - HEADER_WORDS) * WORD
+    }
+
+    /// Looks up `keys` and calls `visit` once for each, in order, with its position and what is alive at `now` (in
+    /// milliseconds, as deadlines are).
+    pub fn get<K: AsRef<[u8]>>(
+        &mut self,
+        keys: &[K],
+        now: u64,
+        mut visit: impl FnMut(usize, Option<Found<'_>>),
+    ) {
+        if let [key] = keys {
+            self.get_one(key.as_ref(), self.seed.hash(key.as_ref()), now, 0, &mut visit);
+            return self.pass(1);
+        }
+        let mut places = [(0, Hash { place: 0, tag: 0 }); BATCH];
+        for (first, batch) in keys.chunks(BATCH).enumerate() {
+            for ((bucket, hash), key) in places.iter_mut().zip(batch) {
+                *hash = self.seed.hash(key.as_ref());
+                *bucket = self.index.prefetch(&self.cells, hash.place);
+            }
+            for (bucket, hash) in &places[..batch.len()] {
+                Index::prefetch_entry(&self.cells, *bucket, *hash);
+            }
+            for (n, (key, (_, hash))) in batch.iter().zip(places).enumerate() {
+                self.get_one(key.as_ref(), hash, now, first * BATCH + n, &mut visit);
+            }
+            self.pass(batch.len() as u64);
+        }
+    }
+
+    /// Stores an entry; value and deadline both replace what the key had.
+    ///
+    /// # Errors
+    /// [`Unfit`] when it is larger than [`Arena::largest_entry`], its deadline is later than [`MAX_DEADLINE`], or nothing
+    /// is left that could go for it.
+    pub fn set(&mut self, key: &[u8], value: &[u8], deadline: u64, now: u64) -> Result<(), Unfit> {
+        let words = slot_words(key.len(), value.len());
+        let fits = key.len() <= MAX_KEY_BYTES
+            && value.len() <= MAX_VALUE_BYTES
+            && words <= self.plan.largest_slot()
+            && (deadline <= MAX_DEADLINE || deadline == NEVER);
+        if !fits {
+            self.remove(key, now);
+            return Err(Unfit);
+        }
+        let hash = self.seed.hash(key);
+        while !self.try_set(hash, key, value, deadline) {
+            if !self.make_room_at_once(now) {
+                self.remove(key, now);
+                return Err(Unfit);
+            }
+        }
+        self.make_room(words, now);
+        self.tend_index(INDEX_STEPS + words / BUCKET_WORDS);
+        self.pass(1);
+        self.settle(words);
+        Ok(())
+    }
+
+    /// Gives a living entry another deadline; false when none is alive at `now`, or the deadline is later than
+    /// [`MAX_DEADLINE`].
+    pub fn expire(&mut self, key: &[u8], deadline: u64, now: u64) -> bool {
+        let found = self.find(key);
+        let Some(named) = found.filter(|named| !named.is_past(now)) else { return false };
+        if deadline > MAX_DEADLINE && deadline != NEVER {
+            return false;
+        }
+        self.cells.store_release(named.at + 1, Tail { deadline, ..named.tail }.pack());
+        if let Some(segment) = self.plan.segment_of(named.at) {
+            let meta = self.segments.get_mut(segment);
+            meta.next_walk = meta.next_walk.min(deadline);
+        }
+        self.settle(0);
+        true
+    }
+
+    /// Drops the entry; true when one was alive at `now`.
+    pub fn remove(&mut self, key: &[u8], now: u64) -> bool {
+        let Some(named) = self.find(key) else { return false };
+        self.forget(named);
+        self.settle(0);
+        !named.is_past(now)
+    }
+
+    /// Drops every entry, for this process and for all readers at once. The work is one store for each segment.
+    pub fn clear(&mut self) {
+        for chunk in self.index.end(&self.cells) {
+            self.return_segment(chunk);
+        }
+        for segment in 0..self.segments.len() {
+            if self.segments.get(segment).role != Role::Free {
+                self.segments.give_back(&self.cells, &self.plan, segment);
+            }
+        }
+        (self.counts.entries, self.counts.live_words) = (0, 0);
+        self.eviction = Eviction::default();
+        self.walk = None;
+        self.spare = None;
+        self.begin();
+    }
+
+    /// Visits about `count` entries alive at `now`, from `cursor` (0 at first), with their keys, and returns the next
+    /// cursor, 0 at the end. What is held from the first call to the last is visited at least once.
+    pub fn scan(
+        &mut self,
+        cursor: u64,
+        count: usize,
+        now: u64,
+        mut visit: impl FnMut(&[u8], Found<'_>),
+    ) -> u64 {
+        let mut place = cursor;
+        let mut visited = 0;
+        // Empty buckets count too: the work is bounded by `count` whatever there is.
+        for _ in 0..count.max(1).saturating_mul(SCANNED_BUCKETS) {
+            let Ok(from) = u32::try_from(place) else { return 0 };
+            place = self.index.visit(&self.cells, from, |at| {
+                let (head, tail) = self.headers(at);
+                if now <= tail.deadline {
+                    visited += 1;
+                    let value_len = tail.value_len as usize;
+                    let value = self.cells.bytes(at + HEADER_WORDS, 0, value_len);
+                    let key = self.cells.bytes(at + HEADER_WORDS, value_len, usize::from(head.key_len));
+                    visit(key, Found { value, deadline: tail.deadline });
+                }
+            });
+            if visited >= count {
+                break;
+            }
+        }
+        if place > u64::from(u32::MAX) { 0 } else { place }
+    }
+
+    /// Takes back the room of some entries whose deadline has passed, and goes on with what writes have begun; bounded
+    /// work, to be called now and then.
+    pub fn tend(&mut self, now: u64) {
+        self.expire_some(now);
+        self.tend_index(TENDED_STEPS);
+        self.make_room(0, now);
+        self.counts.work = 0;
+        self.index.take_work();
+    }
+
+    /// A reader was served this key so many times without asking: eviction should know.
+    pub fn touched_by_readers(&mut self, key: &[u8], times: u8) {
+        let Some(named) = self.find(key) else { return };
+        let epoch = self.ageing.epoch();
+        let count = heat::count(named.head.heat, epoch).saturating_add(times);
+        self.cells.store(named.at, Head { heat: heat::heat(count, epoch), ..named.head }.pack());
+        self.settle(0);
+    }
+
+    /// Tells readers where the clock of the deadlines stands: CLOCK_BOOTTIME, in nanoseconds, when millisecond 1
+    /// began.
+    pub fn set_clock(&self, nanoseconds: u64) {
+        self.cells.store_release(at::CLOCK, nanoseconds);
+    }
+
+    /// Until which millisecond readers may trust what they read, without asking; `u64::MAX` for ever. An owner that was
+    /// killed can no longer invalidate anything: readers stop believing it when its lease has run out.
+    pub fn set_lease(&self, until: u64) {
+        self.cells.store_release(at::LEASE, until);
+    }
+}
+
+impl<C: Owned> Drop for Arena<C> {
+    fn drop(&mut self) {
+        self.cells.store_release(at::STATE, state::RETIRED);
+    }
+}

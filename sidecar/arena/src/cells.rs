@@ -1,0 +1,50 @@
+//! Memory as both sides see it: words that are loaded and stored one at a time.
+
+/// Words of 64 bits, shared between one writer and any number of readers. Positions are counted in words.
+///
+/// Everything that goes through here is atomic, so a reader that races with the writer sees old or new words, never
+/// undefined behaviour; which words belong together is the protocol's business ([`crate::reader`]).
+pub trait Cells {
+    /// How many words there are.
+    fn words(&self) -> usize;
+
+    /// Loads a word, in no order.
+    fn load(&self, at: usize) -> u64;
+
+    /// Loads a word; what its writer did before [`Cells::store_release`] is seen afterwards.
+    fn load_acquire(&self, at: usize) -> u64;
+
+    /// Stores a word, in no order.
+    fn store(&self, at: usize, word: u64);
+
+    /// Stores a word after everything that was stored before.
+    fn store_release(&self, at: usize, word: u64);
+
+    /// Copies words, in no order, into as many times eight bytes.
+    fn copy(&self, at: usize, to: &mut [[u8; 8]]) {
+        for (n, chunk) in to.iter_mut().enumerate() {
+            *chunk = self.load(at + n).to_le_bytes();
+        }
+    }
+
+    /// No load from before is taken for one from after.
+    fn fence_acquire(&self);
+
+    /// No store from after is seen without the stores from before.
+    fn fence_release(&self);
+}
+
+/// Memory as its owner sees it.
+pub trait Owned: Cells {
+    /// `len` bytes, `skip` bytes after the beginning of the word `at`.
+    ///
+    /// They must not be stored to while the slice lives. The arena keeps to that by lending it only from `&mut self`
+    /// and storing to nothing but headers and index lines until it has been given back.
+    fn bytes(&self, at: usize, skip: usize, len: usize) -> &[u8];
+
+    /// Asks the processor to fetch the line of a word.
+    fn prefetch(&self, at: usize);
+
+    /// Gives the pages of these words back to the kernel; they read as 0 afterwards. False when they stay.
+    fn release(&self, at: usize, words: usize) -> bool;
+}

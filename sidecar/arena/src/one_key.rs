@@ -1,0 +1,167 @@
+//! What the operations do with one key: find it, write it, forget it.
+
+use crate::arena::{Arena, Found};
+use crate::cells::Owned;
+use crate::entry::{HEADER_WORDS, Head, MAX_VERSION, Tail, slot_words};
+use crate::hash::Hash;
+use crate::heat;
+use crate::index::Inserted;
+use crate::layout::{BUCKET_WORDS, LANES, Lane};
+use crate::segments::Role;
+use crate::writer;
+
+/// A lane, and the entry that it names.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named {
+    pub(crate) lane: Lane,
+    pub(crate) at: usize,
+    pub(crate) head: Head,
+    pub(crate) tail: Tail,
+}
+
+impl Named {
+    pub(crate) fn words(&self) -> usize {
+        slot_words(usize::from(self.head.key_len), self.tail.value_len as usize)
+    }
+
+    pub(crate) fn is_past(&self, now: u64) -> bool {
+        now > self.tail.deadline
+    }
+}
+
+impl<C: Owned> Arena<C> {
+    #[inline]
+    pub(crate) fn get_one(
+        &mut self,
+        key: &[u8],
+        hash: Hash,
+        now: u64,
+        position: usize,
+        visit: &mut impl FnMut(usize, Option<Found<'_>>),
+    ) {
+        let found = self.find_hashed(hash, key);
+        self.settle(0);
+        let Some(named) = found else { return visit(position, None) };
+        if named.is_past(now) {
+            self.forget(named);
+            self.counts.expirations += 1;
+            return visit(position, None);
+        }
+        let epoch = self.ageing.epoch();
+        if self.eviction.is_cold(heat::count(named.head.heat, epoch)) {
+            self.cold_hit(named.at);
+        }
+        let warmer = heat::touched(named.head.heat, epoch);
+        // Nothing is stored when nothing changes: the line stays shared with readers on other cores.
+        if warmer != named.head.heat {
+            self.cells.store(named.at, Head { heat: warmer, ..named.head }.pack());
+        }
+        let value = self.cells.bytes(named.at + HEADER_WORDS, 0, named.tail.value_len as usize);
+        visit(position, Some(Found { value, deadline: named.tail.deadline }));
+    }
+
+    pub(crate) fn find(&mut self, key: &[u8]) -> Option<Named> {
+        self.find_hashed(self.seed.hash(key), key)
+    }
+
+    #[inline]
+    pub(crate) fn find_hashed(&mut self, hash: Hash, key: &[u8]) -> Option<Named> {
+        let (cells, work) = (&self.cells, &mut self.counts.work);
+        let mut found = None;
+        let lane = self.index.find(cells, hash, |at| {
+            *work += 1;
+            // The key comes after the value: its line is on the way while the header is looked at.
+            cells.prefetch(at + BUCKET_WORDS);
+            let head = Head::unpack(cells.load(at));
+            if head.place != hash.place || usize::from(head.key_len) != key.len() {
+                return false;
+            }
+            let tail = Tail::unpack(cells.load(at + 1));
+            let same = cells.bytes(at + HEADER_WORDS, tail.value_len as usize, key.len()) == key;
+            found = same.then_some((at, head, tail));
+            same
+        })?;
+        found.map(|(at, head, tail)| Named { lane, at, head, tail })
+    }
+
+    /// False when there is no room, and nothing has changed.
+    pub(crate) fn try_set(&mut self, hash: Hash, key: &[u8], value: &[u8], deadline: u64) -> bool {
+        let words = slot_words(key.len(), value.len());
+        let epoch = self.ageing.epoch();
+        let head = Head { version: 0, heat: 0, key_len: key.len() as u16, place: hash.place };
+        let Some(old) = self.find_hashed(hash, key) else {
+            // What is seen for the first time in the window has been asked for once; the sketch may know of more.
+            let Some(at) = self.append(Role::Window, words, deadline) else { return false };
+            let head = Head { heat: heat::heat(self.sketch.count(hash), epoch), ..head };
+            writer::write(&self.cells, at, head, deadline, value, key);
+            self.name(hash, at);
+            return true;
+        };
+        let head = Head { heat: heat::touched(old.head.heat, epoch), ..head };
+        if old.words() == words && old.head.version < MAX_VERSION {
+            let head = Head { version: old.head.version, ..head };
+            writer::replace(&self.cells, old.at, head, deadline, value, key);
+            if let Some(segment) = self.plan.segment_of(old.at) {
+                let meta = self.segments.get_mut(segment);
+                meta.next_walk = meta.next_walk.min(deadline);
+            }
+            return true;
+        }
+        let segment = self.plan.segment_of(old.at).map(|segment| self.segments.get(segment).role);
+        let role = if segment == Some(Role::Window) { Role::Window } else { Role::Main };
+        let Some(at) = self.append(role, words, deadline) else { return false };
+        writer::write(&self.cells, at, head, deadline, value, key);
+        old.lane.set_entry(&self.cells, at);
+        self.bury(old);
+        true
+    }
+
+    fn append(&mut self, role: Role, words: usize, deadline: u64) -> Option<usize> {
+        let at = self.segments.append(&self.cells, &self.plan, role, words, deadline)?;
+        self.counts.entries += 1;
+        self.counts.live_words += words as u64;
+        Some(at)
+    }
+
+    /// Names a new entry in the index; where that is full, the coldest of its bucket goes.
+    fn name(&mut self, hash: Hash, at: usize) {
+        while let Inserted::Full(bucket) = self.index.insert(&self.cells, hash, at) {
+            let epoch = self.ageing.epoch();
+            let named =
+                (0..LANES).map(|lane| Lane { bucket, lane }).filter(|lane| lane.tag(&self.cells) != 0);
+            let coldest =
+                named.map(|lane| self.named(lane)).min_by_key(|named| heat::count(named.head.heat, epoch));
+            let Some(coldest) = coldest else { return };
+            self.forget(coldest);
+            self.counts.evictions += 1;
+            self.counts.crowded_out += 1;
+        }
+    }
+
+    pub(crate) fn named(&self, lane: Lane) -> Named {
+        let at = lane.entry(&self.cells);
+        let (head, tail) = self.headers(at);
+        Named { lane, at, head, tail }
+    }
+
+    pub(crate) fn headers(&self, at: usize) -> (Head, Tail) {
+        (Head::unpack(self.cells.load(at)), Tail::unpack(self.cells.load(at + 1)))
+    }
+
+    /// Takes an entry out of the index.
+    pub(crate) fn forget(&mut self, named: Named) {
+        self.index.remove(&self.cells, named.head.place, named.lane);
+        self.bury(named);
+    }
+
+    /// Accounts for an entry that no lane names any more.
+    pub(crate) fn bury(&mut self, named: Named) {
+        let words = named.words();
+        self.cells.store(named.at, heat::dead(named.head).pack());
+        self.counts.entries -= 1;
+        self.counts.live_words -= words as u64;
+        if let Some(segment) = self.plan.segment_of(named.at) {
+            self.segments.get_mut(segment).live -= words as u32;
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The readers' half of the protocol: finding and copying an entry that the writer may be moving at that very moment.
+//!
+//! A reader never waits and never stores. It copies first and asks afterwards whether what it copied was one entry all
+//! the time; if not, it tries again, and after a few times leaves the question to the owner.
+
+use std::os::fd::BorrowedFd;
+
+use crate::cells::Cells;
+use crate::entry::{HEADER_WORDS, Head, Tail, slot_words};
+use crate::hash::{Hash, Seed};
+use crate::layout::{
+    BUCKET_WORDS, Elsewhere, PROBES, Plan, Unreadable, at, elsewhere, home, kind, lanes_with, seed, state,
+};
+use crate::region::{Region, WORD};
+
+/// How often a look-up is begun again before the owner is asked instead.
+pub const RETRIES: usize = 8;
+
+/// What a look-up found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// The value has been copied. It was the key's at a moment during the call.
+    Hit {
+        /// The last millisecond at which it may be served, or [`crate::entry::NEVER`].
+        deadline: u64,
+    },
+    /// Nothing was found: most likely there is nothing, but only the owner knows.
+    Miss,
+    /// The memory changed under every attempt.
+    Unsure,
+    /// Its owner has left the memory, or has not said for too long that it is there.
+    Gone,
+}
+
+/// Another process's arena, or one's own.
+#[derive(Debug)]
+pub struct Reader<C: Cells = Region> {
+    cells: C,
+    plan: Plan,
+    seed: Seed,
+    retries: u64,
+}
+
+/// Why memory that was offered cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It cannot be mapped, or is not sealed.
+    #[error("mapping the cache's memory: {0}")]
+    Map(#[from] std::io::Error),
+    /// Its layout is not known here.
+    #[error(transparent)]
+    Layout(#[from] Unreadable),
+}
+
+impl Reader<Region> {
+    /// Maps the memory behind a descriptor, read-only.
+    ///
+    /// # Errors
+    /// When it is not a sealed arena of this layout.
+    pub fn open(fd: BorrowedFd<'_>) -> Result<Self, OpenError> {
+        Ok(Self::over(Region::map_shared(fd)?)?)
+    }
+}
+
+impl<C: Cells> Reader<C> {
+    /// A reader of memory that is at hand.
+    ///
+    /// # Errors
+    /// When it is not an arena of this layout.
+    pub fn over(cells: C) -> Result<Self, Unreadable> {
+        let plan = Plan::read(&cells)?;
+        let seed = seed(&cells);
+        Ok(Self { cells, plan, seed, retries: 0 })
+    }
+
+    /// Copies the value of a key into `value`, which then holds nothing else. After anything but a hit it is of no
+    /// meaning. `now` is in milliseconds, as [`Reader::now`] tells.
+    #[inline]
+    pub fn get(&mut self, key: &[u8], now: u64, value: &mut Vec<u8>) -> Look {
+        let hash = self.seed.hash(key);
+        for _ in 0..=RETRIES {
+            if self.cells.load_acquire(at::STATE) != state::LIVE || now > self.cells.load(at::LEASE) {
+                return Look::Gone;
+            }
+            match self.attempt(hash, key, value) {
+                Attempt::Whole(deadline) if now > deadline => return Look::Miss,
+                Attempt::Whole(deadline) => return Look::Hit { deadline },
+                Attempt::Nothing => return Look::Miss,
+                Attempt::Changed => self.retries += 1,
+            }
+        }
+        Look::Unsure
+    }
+
+    /// The present millisecond, in the clock of the deadlines, from CLOCK_BOOTTIME in nanoseconds.
+    pub fn now(&self, boottime_ns: u64) -> u64 {
+        boottime_ns.saturating_sub(self.cells.load(at::CLOCK)) / 1_000_000 + 1
+    }
+
+    /// How often a look-up was begun again.
+    pub fn retries(&self) -> u64 {
+        self.retries
+    }
+
+    fn attempt(&self, hash: Hash, key: &[u8], value: &mut Vec<u8>) -> Attempt {
+        for (table, home) in self.homes(hash.place).into_iter().flatten() {
+            let elsewhere = match self.look_in(table, home, hash, key, value) {
+                Looked::Found(attempt) => return attempt,
+                Looked::NotHere { elsewhere } => elsewhere,
+            };
+            for distance in elsewhere.distances() {
+                if let Looked::Found(attempt) = self.look_in(table, home + distance, hash, key, value) {
+                    return attempt;
+                }
+            }
+        }
+        Attempt::Nothing
+    }
+
+    /// The tables that may name a place, and its home in each. What is read here may be out of date: then the entry is
+    /// not found, or found all the same.
+    fn homes(&self, place: u32) -> [Option<(usize, u32)>; 2] {
+        let current = usize::from(self.cells.load_acquire(at::CURRENT) != 0);
+        let home_in = |table: usize| {
+            let buckets = self.cells.load(at::BUCKETS + table) as u32;
+            (buckets > 0).then(|| (table, home(place, buckets)))
+        };
+        let here = home_in(current);
+        let frontier = self.cells.load(at::FRONTIER) as u32;
+        match here {
+            Some((_, home)) if home < frontier => {
+                [home_in(1 - current), here.filter(|_| home + PROBES >= frontier)]
+            }
+            _ => [here, None],
+        }
+    }
+
+    #[inline]
+    fn look_in(&self, table: usize, n: u32, hash: Hash, key: &[u8], value: &mut Vec<u8>) -> Looked {
+        let (cells, plan) = (&self.cells, &self.plan);
+        let (chunk, within) = plan.chunk_of(n);
+        let changed = Looked::Found(Attempt::Changed);
+        if chunk >= plan.segments {
+            return changed;
+        }
+        let segment = cells.load_acquire(plan.directory(table, chunk)) as usize;
+        if segment >= plan.segments {
+            return changed;
+        }
+        let bucket_generation = cells.load_acquire(plan.generation(segment));
+        if bucket_generation & kind::MASK != kind::BUCKETS {
+            return changed;
+        }
+        let bucket = plan.start(segment) + within * BUCKET_WORDS;
+        for lane in lanes_with(cells, bucket, hash.tag) {
+            let entry = lane.entry(cells);
+            let Some(its_segment) = plan.segment_of(entry) else { return changed };
+            let generation = cells.load_acquire(plan.generation(its_segment));
+            // The lane must name the entry after the generation was read: only then is it that generation's. The tag
+            // comes first, for an empty lane may still hold a position.
+            let is_named = lane.tag_acquire(cells) == hash.tag && lane.entry_acquire(cells) == entry;
+            if generation & kind::MASK != kind::ENTRIES || !is_named {
+                return changed;
+            }
+            let head = Head::unpack(cells.load_acquire(entry));
+            if head.version % 2 == 1 {
+                return changed;
+            }
+            if head.place != hash.place || usize::from(head.key_len) != key.len() {
+                continue;
+            }
+            let end = plan.start(its_segment) + plan.segment_words;
+            let Some(deadline) = self.copy(entry, end, key.len(), value) else { return changed };
+            cells.fence_acquire();
+            let is_same = Head::unpack(cells.load(entry)).version == head.version
+                && cells.load(plan.generation(its_segment)) == generation
+                && cells.load(plan.generation(segment)) == bucket_generation;
+            if !is_same {
+                return changed;
+            }
+            let value_len = value.len() - key.len();
+            if value[value_len..] == *key {
+                value.truncate(value_len);
+                return Looked::Found(Attempt::Whole(deadline));
+            }
+        }
+        Looked::NotHere { elsewhere: elsewhere(cells, bucket) }
+    }
+
+    /// Copies value and key, whatever they are; `None` when they would not end before `end`.
+    #[inline]
+    fn copy(&self, entry: usize, end: usize, key_len: usize, value: &mut Vec<u8>) -> Option<u64> {
+        let tail = Tail::unpack(self.cells.load(entry + 1));
+        let bytes = tail.value_len as usize + key_len;
+        let words = slot_words(key_len, tail.value_len as usize);
+        if entry + words > end {
+            return None;
+        }
+        let first = entry + HEADER_WORDS;
+        // What is in it already is written over, and needs not be cleared before.
+        value.resize((words - HEADER_WORDS) * WORD, 0);
+        self.cells.copy(first, value.as_chunks_mut::<WORD>().0);
+        value.truncate(bytes);
+        Some(tail.deadline)
+    }
+}
+
+enum Attempt {
+    /// An entry of this key, copied whole, with its deadline.
+    Whole(u64),
+    Nothing,
+    Changed,
+}
+
+enum Looked {
+    Found(Attempt),
+    NotHere { elsewhere: Elsewhere },
+}

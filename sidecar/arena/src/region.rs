@@ -1,0 +1,266 @@
+//! Where the words lie: in a memfd that other processes may map, or on the heap. All that is `unsafe` is here.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::mm::{MapFlags, ProtFlags};
+
+use crate::cells::{Cells, Owned};
+
+/// Bytes in a word.
+pub const WORD: usize = size_of::<u64>();
+
+const LINE: usize = 64;
+
+/// A piece of memory of fixed length, all zero at first.
+pub struct Region {
+    base: NonNull<AtomicU64>,
+    words: usize,
+    backing: Backing,
+}
+
+enum Backing {
+    Heap,
+    Memfd(OwnedFd),
+    /// Mapped read-only from another process.
+    Borrowed,
+}
+
+// SAFETY: the region owns its memory (or its mapping) as a `Box<[AtomicU64]>` would, and is not tied to a thread.
+#[expect(unsafe_code, reason = "a raw pointer stands for the mapping")]
+unsafe impl Send for Region {}
+
+impl Region {
+    /// Memory of this process alone: no other can read it.
+    ///
+    /// # Panics
+    /// When `words` is 0.
+    #[expect(
+        unsafe_code,
+        reason = "zeroed memory from the allocator, which the kernel has not yet made resident"
+    )]
+    pub fn heap(words: usize) -> Self {
+        assert!(words > 0, "an empty region");
+        let layout = heap_layout(words);
+        // SAFETY: the layout is not empty, for `words` is not 0.
+        let base = unsafe { alloc_zeroed(layout) };
+        let Some(base) = NonNull::new(base.cast::<AtomicU64>()) else { handle_alloc_error(layout) };
+        Self { base, words, backing: Backing::Heap }
+    }
+
+    /// Memory in a memfd, which [`Region::share`] lets others read. No page is resident before it is stored to.
+    ///
+    /// # Errors
+    /// What the kernel says: no memfd under this seccomp profile, or not so much address space.
+    pub fn memfd(words: usize) -> io::Result<Self> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        // Some nodes refuse memory that could be executed; kernels before 6.3 do not know the question.
+        let fd = rustix::fs::memfd_create("synapse-arena", flags | MemfdFlags::NOEXEC_SEAL)
+            .or_else(|_| rustix::fs::memfd_create("synapse-arena", flags))?;
+        rustix::fs::ftruncate(&fd, bytes_of(words)? as u64)?;
+        // The size is final before anybody else can see the descriptor: a reader's `ftruncate` would otherwise end the
+        // owner with SIGBUS.
+        rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW)?;
+        let base = map(&fd, words, ProtFlags::READ | ProtFlags::WRITE)?;
+        Ok(Self { base, words, backing: Backing::Memfd(fd) })
+    }
+
+    /// Another process's memory, to be read: all of it, and exactly as long as its owner made it.
+    ///
+    /// # Errors
+    /// `InvalidData` when the descriptor is not of a memfd that is sealed against shrinking and against writing: only
+    /// then is the mapping safe to read for ever. Otherwise what the kernel says.
+    pub fn map_shared(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        let seals = rustix::fs::fcntl_get_seals(fd)?;
+        if !seals.contains(SealFlags::SHRINK | SealFlags::FUTURE_WRITE) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the memory offered is not sealed"));
+        }
+        let bytes = usize::try_from(rustix::fs::fstat(fd)?.st_size).unwrap_or(0);
+        if bytes < WORD {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the memory offered is empty"));
+        }
+        let words = bytes / WORD;
+        Ok(Self { base: map(fd, words, ProtFlags::READ)?, words, backing: Backing::Borrowed })
+    }
+
+    /// The descriptor to hand to readers, sealed: they can neither write nor change its size or its seals. `None` for
+    /// memory on the heap. From now on [`Owned::release`] is refused by the kernel.
+    ///
+    /// # Errors
+    /// What the kernel says: `F_SEAL_FUTURE_WRITE` needs Linux 5.1.
+    pub fn share(&self) -> io::Result<Option<BorrowedFd<'_>>> {
+        let Backing::Memfd(fd) = &self.backing else { return Ok(None) };
+        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL;
+        if !rustix::fs::fcntl_get_seals(fd)?.contains(seals) {
+            rustix::fs::fcntl_add_seals(fd, seals)?;
+        }
+        Ok(Some(fd.as_fd()))
+    }
+
+    #[expect(unsafe_code, reason = "the words behind the pointer, as a slice")]
+    fn cells(&self) -> &[AtomicU64] {
+        // SAFETY: `base` points to `words` words that live as long as `self`: every constructor got them from the
+        // allocator or the kernel, aligned to a line or a page and readable; the size of a mapping is sealed. Shared
+        // atomics allow for stores by others; stores by this process reach a read-only mapping through no function of
+        // `Reader`, and would end in a fault, not in undefined behaviour of another kind.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.words) }
+    }
+}
+
+impl Cells for Region {
+    fn words(&self) -> usize {
+        self.words
+    }
+
+    #[inline]
+    fn load(&self, at: usize) -> u64 {
+        self.cells()[at].load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn load_acquire(&self, at: usize) -> u64 {
+        self.cells()[at].load(Ordering::Acquire)
+    }
+
+    #[inline]
+    fn store(&self, at: usize, word: u64) {
+        self.cells()[at].store(word, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn store_release(&self, at: usize, word: u64) {
+        self.cells()[at].store(word, Ordering::Release);
+    }
+
+    #[inline]
+    fn copy(&self, at: usize, to: &mut [[u8; WORD]]) {
+        let from = &self.cells()[at..at + to.len()];
+        for (chunk, cell) in to.iter_mut().zip(from) {
+            *chunk = cell.load(Ordering::Relaxed).to_le_bytes();
+        }
+    }
+
+    #[inline]
+    fn fence_acquire(&self) {
+        fence(Ordering::Acquire);
+    }
+
+    #[inline]
+    fn fence_release(&self) {
+        fence(Ordering::Release);
+    }
+}
+
+impl Owned for Region {
+    #[inline]
+    #[expect(unsafe_code, reason = "the words of an entry, as the bytes they are")]
+    fn bytes(&self, at: usize, skip: usize, len: usize) -> &[u8] {
+        let covering = &self.cells()[at..at + (skip + len).div_ceil(WORD)];
+        // SAFETY: `skip + len` bytes lie within `covering`, by the line above.
+        let first = unsafe { covering.as_ptr().cast::<u8>().add(skip) };
+        // SAFETY: the bytes are initialised (the region began as zeros) and inside `covering`. Nobody stores to them
+        // while the slice lives: other processes cannot, for the descriptor is sealed before they get it, and the
+        // owner does not, by the contract of `Owned::bytes`.
+        unsafe { std::slice::from_raw_parts(first, len) }
+    }
+
+    #[inline]
+    #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "the prefetch instruction"))]
+    fn prefetch(&self, at: usize) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let Some(cell) = self.cells().get(at) else { return };
+            // SAFETY: a prefetch reads nothing that the program could see, and the address is that of a live word.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(cell).cast()) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = at;
+    }
+
+    fn release(&self, at: usize, words: usize) -> bool {
+        let Backing::Memfd(fd) = &self.backing else { return false };
+        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        rustix::fs::fallocate(fd, punch, (at * WORD) as u64, (words * WORD) as u64).is_ok()
+    }
+}
+
+impl Drop for Region {
+    #[expect(unsafe_code, reason = "memory goes back to where it came from")]
+    fn drop(&mut self) {
+        match self.backing {
+            // SAFETY: `heap` got it from the allocator with the same layout, and nothing borrows it any more.
+            Backing::Heap => unsafe { dealloc(self.base.as_ptr().cast(), heap_layout(self.words)) },
+            Backing::Memfd(_) | Backing::Borrowed => {
+                // SAFETY: `map` made this mapping with this length, and nothing borrows it any more.
+                let unmapped = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.words * WORD) };
+                debug_assert!(unmapped.is_ok(), "munmap: {unmapped:?}");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let backing = match self.backing {
+            Backing::Heap => "heap",
+            Backing::Memfd(_) => "memfd",
+            Backing::Borrowed => "borrowed",
+        };
+        f.debug_struct("Region").field("bytes", &(self.words * WORD)).field("backing", &backing).finish()
+    }
+}
+
+#[expect(unsafe_code, reason = "mmap")]
+fn map(fd: impl AsFd, words: usize, protection: ProtFlags) -> io::Result<NonNull<AtomicU64>> {
+    let bytes = bytes_of(words)?;
+    // SAFETY: with a null hint and without MAP_FIXED the kernel chooses an address range that is not in use.
+    let base = unsafe { rustix::mm::mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, fd, 0)? };
+    NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mmap at address 0"))
+}
+
+fn bytes_of(words: usize) -> io::Result<usize> {
+    words
+        .checked_mul(WORD)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
+}
+
+fn heap_layout(words: usize) -> Layout {
+    // A region's length comes from a capacity that was checked: far below `isize::MAX` bytes.
+    Layout::array::<AtomicU64>(words).and_then(|layout| layout.align_to(LINE)).unwrap_or(Layout::new::<u64>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_begins_as_zeros_and_lends_the_bytes_of_its_words() {
+        let region = Region::heap(16);
+        assert_eq!(region.load(15), 0);
+        region.store(3, u64::from_le_bytes(*b"abcdefgh"));
+        region.store(4, u64::from_le_bytes(*b"ijklmnop"));
+        assert_eq!(region.bytes(3, 2, 9), b"cdefghijk");
+        region.prefetch(1 << 40);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "the kernel's memory")]
+    fn pages_go_back_before_sharing_and_stay_after() {
+        let region = Region::memfd(4096).unwrap();
+        region.store(1024, 7);
+        assert!(region.release(1024, 512));
+        assert_eq!(region.load(1024), 0);
+        assert!(region.share().unwrap().is_some());
+        assert!(region.share().unwrap().is_some(), "twice is once");
+        region.store(1024, 8);
+        assert!(!region.release(1024, 512));
+        assert_eq!(region.load(1024), 8);
+    }
+}

@@ -1,0 +1,251 @@
+//! The memory tier on the arena, with moka for what is too large for it; one budget covers both.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use synapse_arena::arena::Arena;
+use synapse_arena::entry::{MAX_DEADLINE, NEVER};
+use synapse_core::clock::{Deadline, Now};
+use synapse_core::memory::{Found, Memory, MemoryStats, Stored};
+
+use crate::moka_tier::MokaTier;
+
+/// The most that large objects may take of the budget: one part in so many.
+const LARGE_SHARE: u64 = 2;
+
+/// What they have once the memory is shared, and can no longer change hands: one part in so many.
+const LARGE_SHARE_WHEN_SHARED: u64 = 8;
+
+/// What an entry of the arena costs in the index, in bytes: ten to a line, of which two thirds and more are taken.
+const INDEX_BYTES: u64 = 9;
+
+/// Cursors from here on are of the large objects.
+const LARGE_CURSOR: u64 = 1 << 48;
+
+/// Small objects in the arena, large ones in moka. What one of them does not use is the other's, until the memory is
+/// shared with readers: then the kernel takes no page back, and the border stays where it is.
+#[derive(Debug)]
+pub struct ArenaTier {
+    arena: Arena,
+    large: MokaTier,
+    /// Bytes of large objects when the arena was last told what is left for it.
+    reserved_bytes: u64,
+    capacity_bytes: u64,
+    is_shared: bool,
+}
+
+impl ArenaTier {
+    /// A tier whose resident memory is at most `capacity_bytes`.
+    ///
+    /// # Errors
+    /// `InvalidInput` below [`synapse_arena::arena::SMALLEST_CAPACITY`].
+    pub fn new(capacity_bytes: u64) -> io::Result<Self> {
+        let bytes = usize::try_from(capacity_bytes).unwrap_or(usize::MAX);
+        Ok(Self {
+            arena: Arena::new(bytes)?,
+            large: MokaTier::new(capacity_bytes / LARGE_SHARE),
+            reserved_bytes: 0,
+            capacity_bytes,
+            is_shared: false,
+        })
+    }
+
+    /// The sealed descriptor of the memory, for readers in other processes; `None` where the kernel gave no memfd. The
+    /// first call settles how much large objects may have from now on, and drops those that are there.
+    ///
+    /// # Errors
+    /// What the kernel says to the seals.
+    pub fn share(&mut self, now: Now) -> io::Result<Option<BorrowedFd<'_>>> {
+        if !self.is_shared {
+            self.is_shared = true;
+            let reserved = self.capacity_bytes / LARGE_SHARE_WHEN_SHARED;
+            self.large = MokaTier::new(reserved);
+            self.leave(reserved, now);
+        }
+        self.arena.share()
+    }
+
+    /// The arena, for what only it can tell readers: clock, lease, and what they were served.
+    pub fn arena(&mut self) -> &mut Arena {
+        &mut self.arena
+    }
+
+    /// Lets the arena have what large objects do not.
+    fn balance(&mut self, now: Now) {
+        let large = self.large.stats().bytes;
+        if !self.is_shared && large != self.reserved_bytes {
+            self.leave(large, now);
+        }
+    }
+
+    fn leave(&mut self, bytes: u64, now: Now) {
+        self.reserved_bytes = bytes;
+        let rest = usize::try_from(self.capacity_bytes - bytes).unwrap_or(usize::MAX);
+        self.arena.resize(rest, now.mono_ms);
+    }
+
+    fn has_large(&self) -> bool {
+        self.reserved_bytes > 0 && self.large.stats().entries > 0
+    }
+}
+
+// === impl Memory for ArenaTier ===
+
+impl Memory for ArenaTier {
+    fn get<K: AsRef<[u8]>>(&mut self, keys: &[K], now: Now, mut visit: impl FnMut(usize, Option<Found<'_>>)) {
+        let has_large = self.has_large();
+        let large = &mut self.large;
+        self.arena.get(keys, now.mono_ms, |position, found| match found {
+            Some(found) => {
+                let deadline = deadline_of(found.deadline);
+                visit(position, Some(Found { value: found.value, deadline }));
+            }
+            None if has_large => {
+                large.get(&keys[position..=position], now, |_, found| visit(position, found))
+            }
+            None => visit(position, None),
+        });
+    }
+
+    fn set(&mut self, key: &[u8], value: &[u8], deadline: Deadline, now: Now) -> Stored {
+        let fits = self.arena.set(key, value, deadline.mono_ms().unwrap_or(NEVER), now.mono_ms).is_ok();
+        if fits {
+            if self.has_large() {
+                self.large.remove(key, now);
+            }
+            return Stored::Kept;
+        }
+        let stored = self.large.set(key, value, deadline, now);
+        self.balance(now);
+        stored
+    }
+
+    fn expire(&mut self, key: &[u8], deadline: Deadline, now: Now) -> bool {
+        let mono_ms = deadline.mono_ms().unwrap_or(NEVER);
+        if mono_ms <= MAX_DEADLINE || mono_ms == NEVER {
+            return self.arena.expire(key, mono_ms, now.mono_ms)
+                || (self.has_large() && self.large.expire(key, deadline, now));
+        }
+        // Further than the arena can count: the entry moves.
+        let mut value = None;
+        self.get(&[key], now, |_, found| value = found.map(|found| found.value.to_vec()));
+        value.is_some_and(|value| self.set(key, &value, deadline, now) == Stored::Kept)
+    }
+
+    fn remove(&mut self, key: &[u8], now: Now) -> bool {
+        let was_small = self.arena.remove(key, now.mono_ms);
+        let was_large = self.has_large() && self.large.remove(key, now);
+        was_small || was_large
+    }
+
+    fn clear(&mut self) {
+        self.arena.clear();
+        self.large.clear();
+    }
+
+    fn scan(&mut self, cursor: u64, count: usize, now: Now, mut visit: impl FnMut(&[u8])) -> u64 {
+        if cursor >= LARGE_CURSOR {
+            let next = self.large.scan(cursor - LARGE_CURSOR, count, now, visit);
+            return if next == 0 { 0 } else { LARGE_CURSOR + next };
+        }
+        match self.arena.scan(cursor, count, now.mono_ms, |key, _| visit(key)) {
+            0 if self.has_large() => LARGE_CURSOR,
+            next => next,
+        }
+    }
+
+    fn tend(&mut self, now: Now) {
+        self.large.tend(now);
+        self.balance(now);
+        self.arena.tend(now.mono_ms);
+    }
+
+    fn stats(&self) -> MemoryStats {
+        let (small, large) = (self.arena.stats(), self.large.stats());
+        MemoryStats {
+            entries: small.entries + large.entries,
+            bytes: small.entry_bytes + small.entries * INDEX_BYTES + large.bytes,
+            capacity_bytes: self.capacity_bytes,
+            evictions: small.evictions + large.evictions,
+            expirations: small.expirations + large.expirations,
+        }
+    }
+}
+
+fn deadline_of(mono_ms: u64) -> Deadline {
+    if mono_ms == NEVER { Deadline::NEVER } else { Deadline::at(mono_ms) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use synapse_arena::reader::{Look, Reader};
+    use synapse_core::clock::{Clock, ManualClock};
+
+    use super::*;
+
+    const CAPACITY: u64 = 8 << 20;
+
+    fn held(tier: &ArenaTier) -> u64 {
+        tier.arena.stats().resident_bytes + tier.large.stats().bytes
+    }
+
+    fn fill(tier: &mut ArenaTier, now: Now, round: usize) {
+        for n in 0..400_usize {
+            let len = if n % 4 == 0 { 20_000 + (n * 7919 + round) % 200_000 } else { n * 31 % 2000 };
+            assert_eq!(
+                tier.set(format!("{round}:{n}").as_bytes(), &vec![7; len], Deadline::NEVER, now),
+                Stored::Kept
+            );
+            assert!(held(tier) <= CAPACITY, "{} of {CAPACITY} bytes after {round}:{n} of {len}", held(tier));
+        }
+    }
+
+    #[test]
+    fn small_and_large_objects_share_one_budget() {
+        let (clock, mut tier) = (ManualClock::default(), ArenaTier::new(CAPACITY).unwrap());
+        for round in 0..4 {
+            fill(&mut tier, clock.now(), round);
+            assert!(tier.has_large() && tier.arena.stats().entries > 0);
+        }
+        // What large objects no longer need is for small ones again.
+        tier.large.clear();
+        tier.tend(clock.now());
+        for n in 0..40_000 {
+            let _ = tier.set(format!("small:{n}").as_bytes(), &[7; 400], Deadline::NEVER, clock.now());
+        }
+        assert!(tier.arena.stats().resident_bytes > CAPACITY * 95 / 100, "{:?}", tier.arena.stats());
+        assert!(held(&tier) <= CAPACITY);
+    }
+
+    #[test]
+    fn a_shared_tier_keeps_its_budget_and_is_read_from_outside() {
+        let (clock, mut tier) = (ManualClock::default(), ArenaTier::new(CAPACITY).unwrap());
+        fill(&mut tier, clock.now(), 0);
+        let Some(fd) = tier.share(clock.now()).unwrap() else { return };
+        let mut reader = Reader::open(fd.as_fd()).unwrap();
+        for round in 1..4 {
+            fill(&mut tier, clock.now(), round);
+        }
+        let mut copy = Vec::new();
+        assert_eq!(tier.set(b"a", b"small", clock.now().after(5), clock.now()), Stored::Kept);
+        assert!(
+            matches!(reader.get(b"a", clock.now().mono_ms, &mut copy), Look::Hit { .. }) && copy == b"small"
+        );
+        assert_eq!(tier.set(b"a", &[7; 100_000], Deadline::NEVER, clock.now()), Stored::Kept);
+        assert_eq!(reader.get(b"a", clock.now().mono_ms, &mut copy), Look::Miss);
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_arena_s_is_kept_all_the_same() {
+        let (clock, mut tier) = (ManualClock::default(), ArenaTier::new(CAPACITY).unwrap());
+        let (now, far) = (clock.now(), Deadline::at(u64::MAX - 1));
+        let _ = tier.set(b"a", b"1", Deadline::NEVER, now);
+        assert!(tier.expire(b"a", far, now));
+        let mut found = None;
+        tier.get(&[b"a"], now, |_, entry| found = entry.map(|entry| (entry.value.to_vec(), entry.deadline)));
+        assert_eq!(found, Some((b"1".to_vec(), far)));
+        assert!(tier.remove(b"a", now) && !tier.remove(b"a", now));
+    }
+}
