@@ -9,10 +9,11 @@ use crate::entry::{
 };
 use crate::eviction::Eviction;
 use crate::expiry::Walk;
-use crate::hash::{Hash, Seed};
+use crate::hash::Seed;
 use crate::heat::{self, Ageing};
 use crate::index::Index;
 use crate::layout::{BUCKET_WORDS, MAGIC, Plan, VERSION, at, state};
+use crate::one_key::Guess;
 use crate::region::{Region, WORD};
 use crate::segments::{Role, Segments};
 use crate::sketch::Sketch;
@@ -28,8 +29,10 @@ pub const LARGEST_CAPACITY: usize = u32::MAX as usize * WORD;
 /// Keys that are looked up together: their lines are fetched while others are looked at.
 const BATCH: usize = 32;
 
-/// Buckets that a scan looks at for each entry that it is asked for, at most.
+/// Buckets that a scan looks at, at most: so many for each entry that it is asked for...
 const SCANNED_BUCKETS: usize = 16;
+/// ...and as many as the smallest index has, so that what holds little is gone through in one call.
+const SCANNED_AT_LEAST: usize = 4096;
 
 /// One byte in so many of the capacity is for the sketch of what is not held.
 const SKETCH_SHARE: usize = 50;
@@ -63,6 +66,8 @@ pub struct Arena<C: Owned = Region> {
     pub(crate) walk_hand: usize,
     /// A segment that will be a chunk of the index, and how many of its words are cleared.
     pub(crate) spare: Option<(usize, usize)>,
+    /// Whether there is room for entries: then the index has some to spare, too.
+    pub(crate) roomy: bool,
     pub(crate) counts: Counts,
     /// Accesses that no clock has counted yet.
     pub(crate) unpassed: u64,
@@ -126,6 +131,7 @@ impl<C: Owned> Arena<C> {
             walk: None,
             walk_hand: 0,
             spare: None,
+            roomy: true,
             counts: Counts { capacity_bytes: capacity_bytes as u64, ..Counts::default() },
             unpassed: 0,
             cells,
@@ -170,19 +176,38 @@ impl<C: Owned> Arena<C> {
             self.get_one(key.as_ref(), self.seed.hash(key.as_ref()), now, 0, &mut visit);
             return self.pass(1);
         }
-        let mut places = [(0, Hash { place: 0, tag: 0 }); BATCH];
+        let mut guesses = [Guess::NONE; BATCH];
         for (first, batch) in keys.chunks(BATCH).enumerate() {
-            for ((bucket, hash), key) in places.iter_mut().zip(batch) {
-                *hash = self.seed.hash(key.as_ref());
-                *bucket = self.index.prefetch(&self.cells, hash.place);
-            }
-            for (bucket, hash) in &places[..batch.len()] {
-                Index::prefetch_entry(&self.cells, *bucket, *hash);
-            }
-            for (n, (key, (_, hash))) in batch.iter().zip(places).enumerate() {
-                self.get_one(key.as_ref(), hash, now, first * BATCH + n, &mut visit);
+            self.guess(batch, &mut guesses);
+            for (n, (key, guess)) in batch.iter().zip(&guesses).enumerate() {
+                self.get_guessed(key.as_ref(), guess, now, first * BATCH + n, &mut visit);
             }
             self.pass(batch.len() as u64);
+        }
+    }
+
+    /// Asks for the memory that look-ups of `keys` will touch: they are written next, one after the other.
+    pub fn prefetch<K: AsRef<[u8]>>(&self, keys: &[K]) {
+        let mut guesses = [Guess::NONE; BATCH];
+        for batch in keys.chunks(BATCH) {
+            self.guess(batch, &mut guesses);
+        }
+    }
+
+    /// Guesses where the entries of at most [`BATCH`] keys are. Each pass asks for what the next one looks at: buckets,
+    /// then entries, then the keys behind their values.
+    #[inline]
+    fn guess<K: AsRef<[u8]>>(&self, keys: &[K], guesses: &mut [Guess; BATCH]) {
+        for (guess, key) in guesses.iter_mut().zip(keys) {
+            guess.hash = self.seed.hash(key.as_ref());
+            guess.bucket = self.index.prefetch(&self.cells, guess.hash.place);
+        }
+        let guesses = &mut guesses[..keys.len()];
+        for guess in guesses.iter_mut() {
+            guess.entry = Index::prefetch_entry(&self.cells, guess.bucket, guess.hash.tag);
+        }
+        for guess in guesses.iter() {
+            self.prefetch_key(guess);
         }
     }
 
@@ -254,6 +279,7 @@ impl<C: Owned> Arena<C> {
         self.eviction = Eviction::default();
         self.walk = None;
         self.spare = None;
+        self.roomy = true;
         self.begin();
     }
 
@@ -269,7 +295,7 @@ impl<C: Owned> Arena<C> {
         let mut place = cursor;
         let mut visited = 0;
         // Empty buckets count too: the work is bounded by `count` whatever there is.
-        for _ in 0..count.max(1).saturating_mul(SCANNED_BUCKETS) {
+        for _ in 0..count.saturating_mul(SCANNED_BUCKETS).max(SCANNED_AT_LEAST) {
             let Ok(from) = u32::try_from(place) else { return 0 };
             place = self.index.visit(&self.cells, from, |at| {
                 let (head, tail) = self.headers(at);

@@ -113,15 +113,13 @@ impl Index {
         bucket
     }
 
-    /// Asks for the header of the entry that a hash most likely means, once its bucket has come.
+    /// The entry that a tag most likely means, once its bucket has come; asks for it.
     #[inline]
-    pub(crate) fn prefetch_entry(cells: &impl Owned, bucket: usize, hash: Hash) {
-        if let Some(lane) = lanes_with(cells, bucket, hash.tag).next() {
-            let entry = lane.entry(cells);
-            cells.prefetch(entry);
-            // The key comes after the value: most often in the next line.
-            cells.prefetch(entry + BUCKET_WORDS);
-        }
+    pub(crate) fn prefetch_entry(cells: &impl Owned, bucket: usize, tag: u16) -> Option<usize> {
+        let entry = lanes_with(cells, bucket, tag).next()?.entry(cells);
+        cells.prefetch(entry);
+        cells.prefetch(entry + BUCKET_WORDS);
+        Some(entry)
     }
 
     /// The lane that names an entry for which `is_it` says yes; it is asked only about entries with the same tag.

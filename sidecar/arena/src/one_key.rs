@@ -7,6 +7,7 @@ use crate::hash::Hash;
 use crate::heat;
 use crate::index::Inserted;
 use crate::layout::{BUCKET_WORDS, LANES, Lane};
+use crate::region::WORD;
 use crate::segments::Role;
 use crate::writer;
 
@@ -17,6 +18,18 @@ pub(crate) struct Named {
     pub(crate) at: usize,
     pub(crate) head: Head,
     pub(crate) tail: Tail,
+}
+
+/// Where an entry is, if the first with its tag is the one that is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Guess {
+    pub(crate) hash: Hash,
+    pub(crate) bucket: usize,
+    pub(crate) entry: Option<usize>,
+}
+
+impl Guess {
+    pub(crate) const NONE: Self = Self { hash: Hash { place: 0, tag: 0 }, bucket: 0, entry: None };
 }
 
 impl Named {
@@ -47,17 +60,57 @@ impl<C: Owned> Arena<C> {
             self.counts.expirations += 1;
             return visit(position, None);
         }
+        let Named { at, head, tail, .. } = named;
+        visit(position, Some(self.hit(at, head, tail)));
+    }
+
+    /// Asks for the key of a guessed entry, whose header has come: it lies behind the value.
+    #[inline]
+    pub(crate) fn prefetch_key(&self, guess: &Guess) {
+        if let Some(at) = guess.entry {
+            let value_len = Tail::unpack(self.cells.load(at + 1)).value_len as usize;
+            self.cells.prefetch(at + HEADER_WORDS + value_len / WORD);
+        }
+    }
+
+    /// As [`Arena::get_one`]. Between the guess and now, entries may have gone, but none has moved.
+    #[inline]
+    pub(crate) fn get_guessed(
+        &mut self,
+        key: &[u8],
+        guess: &Guess,
+        now: u64,
+        position: usize,
+        visit: &mut impl FnMut(usize, Option<Found<'_>>),
+    ) {
+        if let Some(at) = guess.entry {
+            let (head, tail) = self.headers(at);
+            let is_it = head.place == guess.hash.place
+                && usize::from(head.key_len) == key.len()
+                && !heat::is_dead(head)
+                && now <= tail.deadline
+                && self.cells.bytes(at + HEADER_WORDS, tail.value_len as usize, key.len()) == key;
+            if is_it {
+                return visit(position, Some(self.hit(at, head, tail)));
+            }
+        }
+        self.get_one(key, guess.hash, now, position, visit);
+    }
+
+    /// An entry is served.
+    #[inline]
+    fn hit(&mut self, at: usize, head: Head, tail: Tail) -> Found<'_> {
         let epoch = self.ageing.epoch();
-        if self.eviction.is_cold(heat::count(named.head.heat, epoch)) {
-            self.cold_hit(named.at);
+        if self.eviction.is_cold(heat::count(head.heat, epoch)) {
+            self.cold_hit(at);
         }
-        let warmer = heat::touched(named.head.heat, epoch);
+        let warmer = heat::touched(head.heat, epoch);
         // Nothing is stored when nothing changes: the line stays shared with readers on other cores.
-        if warmer != named.head.heat {
-            self.cells.store(named.at, Head { heat: warmer, ..named.head }.pack());
+        if warmer != head.heat {
+            self.cells.store(at, Head { heat: warmer, ..head }.pack());
         }
-        let value = self.cells.bytes(named.at + HEADER_WORDS, 0, named.tail.value_len as usize);
-        visit(position, Some(Found { value, deadline: named.tail.deadline }));
+        let value = self.cells.bytes(at + HEADER_WORDS, 0, tail.value_len as usize);
+        Found { value, deadline: tail.deadline }
     }
 
     pub(crate) fn find(&mut self, key: &[u8]) -> Option<Named> {

@@ -32,17 +32,31 @@ const CLEAR_LINES: u32 = 64;
 const PASSED_TOGETHER: u64 = 64;
 
 /// Buckets that one write moves when the index changes its size, and one more for each line written.
-pub(crate) const INDEX_STEPS: usize = 2;
+pub(crate) const INDEX_STEPS: usize = 8;
 
 /// Buckets that a call of [`Arena::tend`] moves.
 pub(crate) const TENDED_STEPS: usize = 64;
 
-/// The index grows when so many of a hundred lanes are taken...
-const FULL: u64 = 78;
-/// ...and shrinks below so many.
-const SPARSE: u64 = 48;
-/// What is aimed at, when it must be exact.
-const SNUG: u64 = 66;
+/// How much of the index is taken, in hundredths of its lanes.
+struct Loads {
+    /// It grows above this...
+    full: u64,
+    /// ...and shrinks below this...
+    sparse: u64,
+    /// ...to this.
+    aim: u64,
+}
+
+/// While there is room for entries, none may go for want of a lane: far from full, seventeen full buckets in a row are
+/// not met.
+const ROOMY: Loads = Loads { full: 62, sparse: 12, aim: 31 };
+/// Where entries are evicted anyway, what the index does not take is theirs.
+const SNUG: Loads = Loads { full: 78, sparse: 48, aim: 66 };
+
+/// The arena ceases to be roomy when less than one part in so many of its segments is left...
+const ROOM_ENDS: usize = 8;
+/// ...and is roomy again when more than one part in so many is.
+const ROOM_BEGINS: usize = 2;
 
 enum Preparing {
     Ready(usize),
@@ -80,6 +94,9 @@ impl<C: Owned> Arena<C> {
             }
         };
         self.index.begin(&self.cells, &self.plan, chunk);
+        // A beginning is no operation on a key: its work is one segment, whatever is done next.
+        self.counts.work = 0;
+        self.index.take_work();
     }
 
     /// Works towards a segment for the index, cleared, where readers may look from then on.
@@ -117,16 +134,13 @@ impl<C: Owned> Arena<C> {
         if !self.index.is_moving() {
             let lanes = u64::from(self.index.buckets()) * LANES as u64;
             let entries = self.counts.entries;
-            let for_share = |share: u64| (entries * 100 / share / LANES as u64 + 1) as u32;
-            if entries * 100 > lanes * FULL {
-                let is_filling = self.segments.available() > self.segments.limit() / 2;
-                let share = if is_filling { FULL / 2 } else { SNUG };
-                self.index.resize(&self.cells, for_share(share));
-            } else if entries * 100 < lanes * SPARSE && self.index.buckets() > self.index.smallest() {
-                self.index.resize(&self.cells, for_share(SNUG));
-            } else {
+            let loads = if self.is_roomy() { ROOMY } else { SNUG };
+            let is_sparse =
+                entries * 100 < lanes * loads.sparse && self.index.buckets() > self.index.smallest();
+            if entries * 100 <= lanes * loads.full && !is_sparse {
                 return;
             }
+            self.index.resize(&self.cells, (entries * 100 / loads.aim / LANES as u64 + 1) as u32);
         }
         for _ in 0..steps {
             let mut homeless = Vec::new();
@@ -144,6 +158,13 @@ impl<C: Owned> Arena<C> {
                 Moved::Nothing => {}
             }
         }
+    }
+
+    /// Whether there is room for entries. What a smaller index leaves does not count: it would have to grow again.
+    fn is_roomy(&mut self) -> bool {
+        let part = if self.roomy { ROOM_ENDS } else { ROOM_BEGINS };
+        self.roomy = self.segments.available() > self.segments.limit() / part;
+        self.roomy
     }
 
     /// An entry for which the new table had no room.

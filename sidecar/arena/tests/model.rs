@@ -13,12 +13,6 @@ fn value(arena: &mut Arena, key: &[u8], now: u64) -> Option<(Vec<u8>, u64)> {
     found
 }
 
-/// Whether nothing had to go but what chance put into a crowded part of the index: hardly ever anything.
-fn only_crowded_out(arena: &Arena, entries: u64) -> bool {
-    let stats = arena.stats();
-    stats.evictions == stats.crowded_out && stats.crowded_out <= entries / 500
-}
-
 type Contents = BTreeMap<Vec<u8>, (Vec<u8>, u64)>;
 
 fn contents(arena: &mut Arena, count: usize, now: u64) -> Contents {
@@ -221,13 +215,28 @@ fn memory_moves_from_small_entries_to_large_ones_and_back() {
 }
 
 #[test]
+fn nothing_goes_while_there_is_room() {
+    for (capacity, size) in [(1 << 20, 0), (8 << 20, 10), (8 << 20, 64), (32 << 20, 64), (32 << 20, 500)] {
+        let mut arena = Arena::on_heap(capacity).unwrap();
+        let mut written = 0_u64;
+        while arena.stats().entry_bytes + arena.stats().index_bytes < capacity as u64 * 8 / 10 {
+            arena.set(format!("key:{written:012}").as_bytes(), &vec![7; size], NEVER, 1).unwrap();
+            written += 1;
+        }
+        let stats = arena.stats();
+        assert_eq!((stats.entries, stats.evictions), (written, 0), "{stats:?}");
+        arena.audit();
+    }
+}
+
+#[test]
 fn expired_room_comes_back_without_reads_or_writes() {
     let mut arena = Arena::on_heap(4 << 20).unwrap();
     for n in 0..20_000_u64 {
         let deadline = if n % 10 == 0 { NEVER } else { 1000 + n % 1000 };
         arena.set(format!("{n}").as_bytes(), &[0; 64], deadline, 1).unwrap();
     }
-    assert!(only_crowded_out(&arena, 20_000), "{:?}", arena.stats());
+    assert_eq!(arena.stats().evictions, 0, "{:?}", arena.stats());
     let held = arena.stats().entries;
     for now in [1200, 1500, 1800, 2001] {
         for _ in 0..200 {
@@ -249,7 +258,7 @@ fn a_key_that_is_always_overwritten_costs_nobody_else_a_place() {
     for n in 0..200_000_usize {
         arena.set(b"counter", &vec![7; n % 300], NEVER, 1).unwrap();
     }
-    assert!(only_crowded_out(&arena, 4001), "{:?}", arena.stats());
+    assert_eq!(arena.stats().evictions, 0, "{:?}", arena.stats());
     assert_eq!(value(&mut arena, b"counter", 1).unwrap().0.len(), 199_999 % 300);
 }
 
@@ -294,8 +303,8 @@ fn a_scan_sees_what_is_held_throughout_while_the_index_grows() {
             break;
         }
     }
-    assert!(only_crowded_out(&arena, arena.stats().entries), "{:?}", arena.stats());
+    assert_eq!(arena.stats().evictions, 0, "{:?}", arena.stats());
     let lost = (0..7000).filter(|n| !seen.contains_key(format!("held:{n}").as_bytes())).count();
-    assert!(lost as u64 <= arena.stats().crowded_out, "{lost}");
+    assert_eq!(lost, 0);
     arena.audit();
 }
