@@ -90,6 +90,12 @@ impl SystemClock {
         let unix_at_start_ms = i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX / 2);
         Self { start_ms: since_boot_ms(), unix_at_start_ms }
     }
+
+    /// When the first millisecond began, in nanoseconds of CLOCK_BOOTTIME: by it, other processes of the node read the
+    /// same time.
+    pub fn origin_ns(&self) -> u64 {
+        self.start_ms.saturating_mul(1_000_000)
+    }
 }
 
 impl Clock for SystemClock {

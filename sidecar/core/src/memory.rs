@@ -36,6 +36,10 @@ pub struct MemoryStats {
     pub expirations: u64,
 }
 
+/// How long readers outside of this process may trust the memory without another word of its owner, in milliseconds:
+/// an owner that was killed, or stands still, can invalidate nothing. Renewed with each [`Memory::tend`].
+pub const LEASE_MS: u64 = 500;
+
 /// A bounded table of bytes with a deadline for each entry.
 ///
 /// Exclusive access (`&mut self`) is the contract: whoever owns the tier decides how callers take turns, so an
@@ -44,6 +48,9 @@ pub struct MemoryStats {
 pub trait Memory: Send + 'static {
     /// Looks up `keys` and calls `visit` once for each, in order, with its position and what is alive at `now`.
     fn get<K: AsRef<[u8]>>(&mut self, keys: &[K], now: Now, visit: impl FnMut(usize, Option<Found<'_>>));
+
+    /// These keys are asked for next: what can be fetched meanwhile, is. Changes nothing.
+    fn prefetch<K: AsRef<[u8]>>(&self, _keys: &[K]) {}
 
     /// Stores an entry; value and deadline both replace whatever the key had. May drop other entries for room.
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Deadline, now: Now) -> Stored;
@@ -66,4 +73,11 @@ pub trait Memory: Send + 'static {
 
     /// The figures of the tier.
     fn stats(&self) -> MemoryStats;
+
+    /// Tells readers outside of this process, where the tier has any, the last monotonic millisecond at which they may
+    /// trust what they find.
+    fn lease(&mut self, _until_ms: u64) {}
+
+    /// Readers outside of this process found the key so many times.
+    fn touched(&mut self, _key: &[u8], _times: u8) {}
 }

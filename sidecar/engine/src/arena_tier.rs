@@ -1,12 +1,12 @@
 //! The memory tier on the arena, with moka for what is too large for it; one budget covers both.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 
 use synapse_arena::arena::Arena;
 use synapse_arena::entry::{MAX_DEADLINE, NEVER};
 use synapse_core::clock::{Deadline, Now};
-use synapse_core::memory::{Found, Memory, MemoryStats, Stored};
+use synapse_core::memory::{Found, LEASE_MS, Memory, MemoryStats, Stored};
 
 use crate::moka_tier::MokaTier;
 
@@ -40,34 +40,47 @@ impl ArenaTier {
     /// # Errors
     /// `InvalidInput` below [`synapse_arena::arena::SMALLEST_CAPACITY`].
     pub fn new(capacity_bytes: u64) -> io::Result<Self> {
-        let bytes = usize::try_from(capacity_bytes).unwrap_or(usize::MAX);
-        Ok(Self {
-            arena: Arena::new(bytes)?,
-            large: MokaTier::new(capacity_bytes / LARGE_SHARE),
-            reserved_bytes: 0,
-            capacity_bytes,
-            is_shared: false,
-        })
+        Ok(Self::over(Arena::new(bytes_of(capacity_bytes))?, capacity_bytes))
     }
 
-    /// The sealed descriptor of the memory, for readers in other processes; `None` where the kernel gave no memfd. The
-    /// first call settles how much large objects may have from now on, and drops those that are there.
+    /// A tier that readers in other processes may map, who tell time by `origin_ns`, the beginning of millisecond 1 in
+    /// nanoseconds of CLOCK_BOOTTIME. What large objects may have is settled from the beginning. Where the kernel gives no
+    /// memory that can be shared, the tier is not [`ArenaTier::is_shared`].
     ///
     /// # Errors
-    /// What the kernel says to the seals.
-    pub fn share(&mut self, now: Now) -> io::Result<Option<BorrowedFd<'_>>> {
-        if !self.is_shared {
-            self.is_shared = true;
-            let reserved = self.capacity_bytes / LARGE_SHARE_WHEN_SHARED;
-            self.large = MokaTier::new(reserved);
-            self.leave(reserved, now);
+    /// `InvalidInput` below [`synapse_arena::arena::SMALLEST_CAPACITY`], and what the kernel says to the seals.
+    pub fn shared(capacity_bytes: u64, origin_ns: u64, now: Now) -> io::Result<Self> {
+        let mut tier = Self::over(Arena::new(bytes_of(capacity_bytes))?, capacity_bytes);
+        tier.arena.set_clock(origin_ns);
+        tier.arena.set_lease(now.mono_ms + LEASE_MS);
+        tier.is_shared = tier.arena.share()?.is_some();
+        if tier.is_shared {
+            let reserved = capacity_bytes / LARGE_SHARE_WHEN_SHARED;
+            tier.large = MokaTier::new(reserved);
+            tier.leave(reserved, now);
         }
-        self.arena.share()
+        Ok(tier)
     }
 
-    /// The arena, for what only it can tell readers: clock, lease, and what they were served.
-    pub fn arena(&mut self) -> &mut Arena {
-        &mut self.arena
+    fn over(arena: Arena, capacity_bytes: u64) -> Self {
+        let large = MokaTier::new(capacity_bytes / LARGE_SHARE);
+        Self { arena, large, reserved_bytes: 0, capacity_bytes, is_shared: false }
+    }
+
+    /// Whether readers may map the memory.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// What a reader maps, once the memory is shared: sealed, so that it can only be read.
+    ///
+    /// # Errors
+    /// When no descriptor is left to be had.
+    pub fn descriptor(&self) -> io::Result<Option<OwnedFd>> {
+        match self.arena.share() {
+            Ok(Some(fd)) if self.is_shared => fd.try_clone_to_owned().map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Lets the arena have what large objects do not.
@@ -107,6 +120,10 @@ impl Memory for ArenaTier {
         });
     }
 
+    fn prefetch<K: AsRef<[u8]>>(&self, keys: &[K]) {
+        self.arena.prefetch(keys);
+    }
+
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Deadline, now: Now) -> Stored {
         let fits = self.arena.set(key, value, deadline.mono_ms().unwrap_or(NEVER), now.mono_ms).is_ok();
         if fits {
@@ -144,14 +161,21 @@ impl Memory for ArenaTier {
     }
 
     fn scan(&mut self, cursor: u64, count: usize, now: Now, mut visit: impl FnMut(&[u8])) -> u64 {
-        if cursor >= LARGE_CURSOR {
-            let next = self.large.scan(cursor - LARGE_CURSOR, count, now, visit);
-            return if next == 0 { 0 } else { LARGE_CURSOR + next };
+        let mut left = count;
+        if cursor < LARGE_CURSOR {
+            let next = self.arena.scan(cursor, count, now.mono_ms, |key, _| {
+                left = left.saturating_sub(1);
+                visit(key);
+            });
+            if next != 0 || !self.has_large() {
+                return next;
+            }
+            if left == 0 {
+                return LARGE_CURSOR;
+            }
         }
-        match self.arena.scan(cursor, count, now.mono_ms, |key, _| visit(key)) {
-            0 if self.has_large() => LARGE_CURSOR,
-            next => next,
-        }
+        let next = self.large.scan(cursor.saturating_sub(LARGE_CURSOR), left, now, visit);
+        if next == 0 { 0 } else { LARGE_CURSOR + next }
     }
 
     fn tend(&mut self, now: Now) {
@@ -170,6 +194,18 @@ impl Memory for ArenaTier {
             expirations: small.expirations + large.expirations,
         }
     }
+
+    fn lease(&mut self, until_ms: u64) {
+        self.arena.set_lease(until_ms);
+    }
+
+    fn touched(&mut self, key: &[u8], times: u8) {
+        self.arena.touched_by_readers(key, times);
+    }
+}
+
+fn bytes_of(capacity: u64) -> usize {
+    usize::try_from(capacity).unwrap_or(usize::MAX)
 }
 
 fn deadline_of(mono_ms: u64) -> Deadline {
@@ -221,9 +257,12 @@ mod tests {
 
     #[test]
     fn a_shared_tier_keeps_its_budget_and_is_read_from_outside() {
-        let (clock, mut tier) = (ManualClock::default(), ArenaTier::new(CAPACITY).unwrap());
+        assert!(ArenaTier::new(CAPACITY).unwrap().descriptor().unwrap().is_none());
+        let clock = ManualClock::default();
+        let mut tier = ArenaTier::shared(CAPACITY, 0, clock.now()).unwrap();
+        assert!(tier.is_shared(), "this kernel gives memory that can be shared");
         fill(&mut tier, clock.now(), 0);
-        let Some(fd) = tier.share(clock.now()).unwrap() else { return };
+        let fd = tier.descriptor().unwrap().unwrap();
         let mut reader = Reader::open(fd.as_fd()).unwrap();
         for round in 1..4 {
             fill(&mut tier, clock.now(), round);

@@ -25,6 +25,7 @@ use synapse_core::reply::Reply;
 
 use self::copies::Copies;
 use self::plan::Kind;
+use crate::store::served;
 
 /// The near cache.
 pub struct Near<M, C> {
@@ -186,6 +187,17 @@ impl<M: Memory, C: Clock> Near<M, C> {
     /// Takes back the room of some copies whose time has passed.
     pub fn tend(&self) {
         self.copies.tend();
+    }
+
+    /// Readers outside of this process found so many keys in the memory; some of them are named.
+    pub fn served<K: AsRef<[u8]>>(&self, hits: u64, sample: &[K]) {
+        self.hits.fetch_add(hits, Ordering::Relaxed);
+        self.copies.with_memory(|memory| served(memory, hits, sample));
+    }
+
+    /// Something that only this kind of memory can do.
+    pub fn with_memory<R>(&self, then: impl FnOnce(&mut M) -> R) -> R {
+        self.copies.with_memory(then)
     }
 
     /// Figures of the near cache.

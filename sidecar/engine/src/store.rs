@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use synapse_core::clock::{Deadline, Now};
-use synapse_core::memory::{Found, Memory, MemoryStats, Stored};
+use synapse_core::memory::{Found, LEASE_MS, Memory, MemoryStats, Stored};
 use synapse_core::reply::Reply;
 
 pub use self::watch::Watch;
@@ -80,14 +80,40 @@ impl<M: Memory> Store<M> {
         self.lookups.misses += keys.len() as u64 - hits;
     }
 
+    /// These keys are written next; see [`Memory::prefetch`].
+    pub fn prefetch<K: AsRef<[u8]>>(&self, keys: &[K]) {
+        self.memory.prefetch(keys);
+    }
+
+    /// SET in its plainest form: a value without a deadline of its own.
+    ///
+    /// # Errors
+    /// The reply that says why nothing is stored.
+    pub fn write(&mut self, key: &[u8], value: &[u8], now: Now) -> Result<(), Reply> {
+        self.put(key, value, Deadline::NEVER, now)
+    }
+
     /// How many keys were read, and how many of them were there.
     pub fn lookups(&self) -> Lookups {
         self.lookups
     }
 
-    /// Takes back the room of some expired entries; see [`Memory::tend`].
+    /// Takes back the room of some expired entries, and lets readers outside of this process go on; see
+    /// [`Memory::tend`] and [`Memory::lease`].
     pub fn tend(&mut self, now: Now) {
         self.memory.tend(now);
+        self.memory.lease(now.mono_ms + LEASE_MS);
+    }
+
+    /// Readers outside of this process found so many keys in the memory; some of them are named.
+    pub fn served<K: AsRef<[u8]>>(&mut self, hits: u64, sample: &[K]) {
+        self.lookups.hits += hits;
+        served(&mut self.memory, hits, sample);
+    }
+
+    /// Something that only this kind of memory can do.
+    pub fn with_memory<R>(&mut self, then: impl FnOnce(&mut M) -> R) -> R {
+        then(&mut self.memory)
     }
 
     /// The figures of the memory tier.
@@ -169,5 +195,14 @@ impl<M: Memory> Store<M> {
             self.watched.changed(key);
         }
         was_there
+    }
+}
+
+/// Tells the memory what readers found in it: each key of the sample stands for as many hits as the next.
+pub(crate) fn served<M: Memory, K: AsRef<[u8]>>(memory: &mut M, hits: u64, sample: &[K]) {
+    let each = hits / sample.len().max(1) as u64;
+    let each = u8::try_from(each).unwrap_or(u8::MAX).max(1);
+    for key in sample {
+        memory.touched(key.as_ref(), each);
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use synapse_core::clock::{Clock, Deadline, Now};
 use synapse_core::feed::{FeedSink, Mark};
-use synapse_core::memory::{Found, Memory, MemoryStats};
+use synapse_core::memory::{Found, LEASE_MS, Memory, MemoryStats};
 use synapse_core::remote::Fetched;
 
 use super::plan::Copy;
@@ -181,20 +181,36 @@ impl<M: Memory, C: Clock> Copies<M, C> {
         (inner.armed, now.mono_ms.saturating_sub(inner.heard_ms))
     }
 
+    /// The memory itself.
+    pub(crate) fn with_memory<R>(&self, then: impl FnOnce(&mut M) -> R) -> R {
+        then(&mut self.inner().memory)
+    }
+
     pub(crate) fn stats(&self) -> MemoryStats {
         self.inner().memory.stats()
     }
 
     pub(crate) fn tend(&self) {
         let now = self.now();
-        self.inner().memory.tend(now);
+        let mut inner = self.inner();
+        inner.memory.tend(now);
+        self.renew(&mut inner, now);
     }
 
     fn serves(&self, inner: &Inner<M>, now: Now) -> bool {
-        let silent = Duration::from_millis(now.mono_ms.saturating_sub(inner.heard_ms));
+        !self.limits.tracking || now.mono_ms <= self.last_served(inner)
+    }
+
+    /// Lets readers outside of this process trust the copies for as long as they would be served here.
+    fn renew(&self, inner: &mut Inner<M>, now: Now) {
+        let most = if self.limits.tracking { self.last_served(inner) } else { u64::MAX };
+        inner.memory.lease(most.min(now.mono_ms + LEASE_MS));
+    }
+
+    fn last_served(&self, inner: &Inner<M>) -> u64 {
         let limit =
             if inner.armed { self.limits.max_stale.max(LONGEST_SILENCE) } else { self.limits.max_stale };
-        !self.limits.tracking || silent <= limit
+        inner.heard_ms.saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Whether an answer to what was sent with `ticket` may become a copy at all.
@@ -258,6 +274,7 @@ impl<M: Memory, C: Clock> FeedSink for Copies<M, C> {
         inner.doubt = None;
         inner.armed = true;
         inner.heard_ms = now.mono_ms;
+        self.renew(&mut inner, now);
     }
 
     fn mark(&self) -> Mark {
@@ -275,6 +292,9 @@ impl<M: Memory, C: Clock> FeedSink for Copies<M, C> {
     }
 
     fn lost(&self) {
-        self.inner().armed = false;
+        let now = self.now();
+        let mut inner = self.inner();
+        inner.armed = false;
+        self.renew(&mut inner, now);
     }
 }
