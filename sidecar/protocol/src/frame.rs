@@ -1,11 +1,16 @@
 //! Synapse frames, version 1: a big-endian length, then a body of little-endian fields.
 
+pub mod client;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::limits::MAX_FRAME_BYTES;
+use crate::limits::{MAX_FRAME_BYTES, MAX_SAMPLE};
+use crate::plain::{Look, Plain};
 
 const OP_GET: u8 = 1;
 const OP_SET: u8 = 2;
+const OP_MAP: u8 = 3;
+const OP_SERVED: u8 = 4;
 const ANSWER_OK: u8 = 0;
 const ANSWER_HIT: u8 = 1;
 const ANSWER_MISS: u8 = 2;
@@ -28,6 +33,15 @@ pub enum Request {
         /// Seconds to live; 0 is for ever.
         ttl_seconds: u64,
     },
+    /// Hand over the memory, to be read without asking: the answer OK comes with its descriptor.
+    Map,
+    /// A reader of that memory was served.
+    Served {
+        /// Keys that it found since it last said so.
+        hits: u64,
+        /// Some of them, each as often as it was noted.
+        sample: Vec<Bytes>,
+    },
     /// A whole frame whose body says nothing known; it is answered with the reason and the stream goes on.
     Refused(BodyError),
 }
@@ -47,6 +61,9 @@ pub enum BodyError {
     /// The lengths named inside do not add up to the body.
     #[error("lengths in the frame do not match its size")]
     Mismatch,
+    /// More keys than a sample may name.
+    #[error("a sample of {0} keys, at most {MAX_SAMPLE} are taken")]
+    TooMany(u32),
 }
 
 /// A length above [`MAX_FRAME_BYTES`]: the next frame cannot be found any more.
@@ -65,6 +82,38 @@ pub enum Answer<'a> {
     Miss,
     /// It did not work, and why.
     Err(&'a str),
+}
+
+/// Looks at the front of `input`, which is where a frame begins.
+#[inline]
+pub fn look(input: &[u8]) -> Look<'_> {
+    const GET_BYTES: usize = 9;
+    const SET_BYTES: usize = 21;
+    let Some((prefix, body)) = input.split_first_chunk::<4>() else { return Look::Part(4 - input.len()) };
+    let Ok(length) = usize::try_from(u32::from_be_bytes(*prefix)) else { return Look::Other };
+    let end = 4 + length;
+    if length > MAX_FRAME_BYTES || !matches!(body.first(), None | Some(&(OP_GET | OP_SET))) {
+        return Look::Other;
+    }
+    if input.len() < end {
+        return Look::Part(end - input.len());
+    }
+    let number = |at: usize| input.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes) as usize);
+    let plain = match body.first() {
+        Some(&OP_GET) if length >= 5 && number(5) == Some(end - GET_BYTES) => {
+            Plain::Get(&input[GET_BYTES..end])
+        }
+        Some(&OP_SET) if length >= 17 && input[13..SET_BYTES] == [0; 8] => {
+            let (Some(key), Some(value)) = (number(5), number(9)) else { return Look::Other };
+            if key.checked_add(value) != Some(end - SET_BYTES) {
+                return Look::Other;
+            }
+            let (key, value) = input[SET_BYTES..end].split_at(key);
+            Plain::Set(key, value)
+        }
+        _ => return Look::Other,
+    };
+    Look::Whole(plain, end)
 }
 
 /// Takes the first request off `input`; `None` while it is incomplete.
@@ -103,6 +152,20 @@ fn request(mut body: Bytes) -> Result<Request, BodyError> {
             let key = take(&mut body, key_len)?;
             let value = take(&mut body, value_len)?;
             finished(&body, Request::Set { key, value, ttl_seconds })
+        }
+        OP_MAP => finished(&body, Request::Map),
+        OP_SERVED => {
+            let hits = body.try_get_u64_le().map_err(short)?;
+            let count = body.try_get_u32_le().map_err(short)?;
+            if count > MAX_SAMPLE {
+                return Err(BodyError::TooMany(count));
+            }
+            let mut sample = Vec::new();
+            for _ in 0..count {
+                let key_len = body.try_get_u32_le().map_err(short)?;
+                sample.push(take(&mut body, key_len)?);
+            }
+            finished(&body, Request::Served { hits, sample })
         }
         other => Err(BodyError::UnknownOp(other)),
     }

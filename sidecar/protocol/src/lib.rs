@@ -5,4 +5,5 @@ pub mod detect;
 pub mod frame;
 pub mod http;
 pub mod limits;
+pub mod plain;
 pub mod resp;

@@ -3,6 +3,9 @@
 /// Largest body of a Synapse frame, in bytes (64 MiB).
 pub const MAX_FRAME_BYTES: usize = 64 << 20;
 
+/// Most keys that a reader of shared memory may name at a time.
+pub const MAX_SAMPLE: u32 = 1024;
+
 /// Largest argument of a RESP command, in bytes (64 MiB; Redis' default is 512 MiB).
 pub const MAX_BULK_BYTES: usize = 64 << 20;
 

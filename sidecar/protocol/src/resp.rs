@@ -2,6 +2,7 @@
 
 pub mod encode;
 pub mod inline;
+pub mod plain;
 pub mod request;
 
 /// The version of the protocol that replies are written in.

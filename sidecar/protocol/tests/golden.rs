@@ -35,6 +35,8 @@ fn requests() {
     let set = |ttl_seconds| Request::Set { key: key.clone(), value: value.clone(), ttl_seconds };
     assert_eq!(decoded("set"), set(0));
     assert_eq!(decoded("set-ttl"), set(60));
+    assert_eq!(decoded("map"), Request::Map);
+    assert_eq!(decoded("served"), Request::Served { hits: 70, sample: vec![key.clone(), Bytes::new()] });
     assert_eq!(decoded("unknown-op"), Request::Refused(BodyError::UnknownOp(9)));
     assert_eq!(decoded("short"), Request::Refused(BodyError::Short(4)));
     assert_eq!(decoded("mismatch"), Request::Refused(BodyError::Mismatch));

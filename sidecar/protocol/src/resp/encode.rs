@@ -45,6 +45,11 @@ pub fn bulk(out: &mut BytesMut, bytes: &[u8]) {
     finish(out, bytes);
 }
 
+/// Writes the answer "done".
+pub fn ok(out: &mut BytesMut) {
+    out.put_slice(b"+OK\r\n");
+}
+
 /// Writes the answer "no value".
 pub fn nil(out: &mut BytesMut, version: Version) {
     out.put_slice(match version {

@@ -104,6 +104,13 @@ impl Decoder {
         outcome
     }
 
+    /// Forgets what an incomplete request has shown so far: the input begins with a request again, or with more of the
+    /// same one.
+    pub fn reset(&mut self) {
+        self.partial.args.clear();
+        (self.partial.missing, self.partial.length, self.partial.at) = (0, None, 0);
+    }
+
     fn inline(&mut self, rest: &[u8]) -> Result<Option<usize>, RequestError> {
         let window = &rest[..rest.len().min(MAX_LINE_BYTES + 1)];
         let Some(end) = memchr(b'\n', window) else {
