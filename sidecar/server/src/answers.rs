@@ -17,6 +17,9 @@ pub(crate) trait Answers {
     /// Takes what a key held.
     fn value(&mut self, version: Version, value: Option<&[u8]>);
 
+    /// Takes that something was done.
+    fn done(&mut self, version: Version);
+
     /// Begins a reply that has this many replies inside.
     fn array(&mut self, length: usize);
 
@@ -69,6 +72,10 @@ impl Answers for RespAnswers {
         }
     }
 
+    fn done(&mut self, _: Version) {
+        encode::ok(&mut self.out);
+    }
+
     fn array(&mut self, length: usize) {
         encode::array(&mut self.out, length);
     }
@@ -110,6 +117,10 @@ impl Answers for FrameAnswers {
         frame::answer(&mut self.out, value.map_or(Answer::Miss, Answer::Hit));
     }
 
+    fn done(&mut self, _: Version) {
+        frame::answer(&mut self.out, Answer::Ok);
+    }
+
     fn array(&mut self, _: usize) {}
 
     fn held(&self) -> usize {
@@ -137,6 +148,10 @@ impl Answers for Replies {
     fn value(&mut self, _: Version, value: Option<&[u8]>) {
         let reply = value.map_or(Reply::Nil, |value| Reply::Bulk(bytes::Bytes::copy_from_slice(value)));
         self.replies.push(reply);
+    }
+
+    fn done(&mut self, _: Version) {
+        self.replies.push(Reply::OK);
     }
 
     fn array(&mut self, _: usize) {}

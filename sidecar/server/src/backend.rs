@@ -1,12 +1,15 @@
 //! What stands behind the socket: memory alone, or memory before a Redis. It can change while clients are connected.
 
 use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use synapse_core::clock::{Clock, SystemClock};
 use synapse_core::memory::MemoryStats;
-use synapse_engine::moka_tier::MokaTier;
+use synapse_engine::arena_tier::ArenaTier;
 use synapse_engine::near::{Near, NearStats};
 use synapse_engine::store::{Lookups, Store};
 
@@ -30,11 +33,12 @@ const UNFINISHED_BYTES: usize = 64 << 20;
 const MOST_TURNS: usize = 16;
 
 /// The kinds of backend.
+#[expect(clippy::large_enum_variant, reason = "there is one of them, behind an Arc")]
 pub(crate) enum Kind {
     /// Memory is all there is.
-    Memory(Mutex<Store<MokaTier>>),
+    Memory(Mutex<Store<ArenaTier>>),
     /// Memory holds copies of what a Redis holds.
-    Near(Near<MokaTier, SystemClock>),
+    Near(Near<ArenaTier, SystemClock>),
 }
 
 /// Figures of a backend.
@@ -61,14 +65,13 @@ impl Figures {
 }
 
 impl Backend {
-    /// A cache of `capacity_bytes` in memory, with nothing behind it. No entry lives for longer than `longest`.
-    pub fn memory(clock: SystemClock, capacity_bytes: u64, longest: Option<Duration>) -> Self {
-        let store = Mutex::new(Store::new(MokaTier::new(capacity_bytes), longest));
-        Self::of(clock, Kind::Memory(store))
+    /// A cache in `tier`, with nothing behind it. No entry lives for longer than `longest`.
+    pub fn memory(clock: SystemClock, tier: ArenaTier, longest: Option<Duration>) -> Self {
+        Self::of(clock, Kind::Memory(Mutex::new(Store::new(tier, longest))))
     }
 
     /// A near cache before a Redis.
-    pub fn near(clock: SystemClock, near: Near<MokaTier, SystemClock>) -> Self {
+    pub fn near(clock: SystemClock, near: Near<ArenaTier, SystemClock>) -> Self {
         Self::of(clock, Kind::Near(near))
     }
 
@@ -136,6 +139,25 @@ impl Backend {
         }
     }
 
+    /// The descriptor of the memory, for a reader; `None` where it is not shared.
+    ///
+    /// # Errors
+    /// As [`ArenaTier::descriptor`].
+    pub(crate) fn descriptor(&self) -> io::Result<Option<OwnedFd>> {
+        match &*self.current() {
+            Kind::Memory(store) => lock(store).with_memory(|tier| tier.descriptor()),
+            Kind::Near(near) => near.with_memory(|tier| tier.descriptor()),
+        }
+    }
+
+    /// Readers found so many keys in the memory; some of them are named.
+    pub(crate) fn served(&self, hits: u64, sample: &[Bytes]) {
+        match &*self.current() {
+            Kind::Memory(store) => lock(store).served(hits, sample),
+            Kind::Near(near) => near.served(hits, sample),
+        }
+    }
+
     /// What stands behind the socket now.
     pub(crate) fn current(&self) -> Arc<Kind> {
         Arc::clone(&self.kind.read().unwrap_or_else(PoisonError::into_inner))
@@ -153,7 +175,7 @@ impl fmt::Debug for Kind {
 
 /// The store, for the length of a batch and never across an await. A panic in a command leaves at worst that command
 /// half done, as an error in the middle of MSET would: the store stays usable.
-pub(crate) fn lock(store: &Mutex<Store<MokaTier>>) -> MutexGuard<'_, Store<MokaTier>> {
+pub(crate) fn lock(store: &Mutex<Store<ArenaTier>>) -> MutexGuard<'_, Store<ArenaTier>> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -166,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_room_of_many_that_ended_together_is_taken_back_together() {
-        let backend = Backend::memory(SystemClock::start(), 64 << 20, None);
+        let backend = Backend::memory(SystemClock::start(), ArenaTier::new(64 << 20).unwrap(), None);
         let kind = backend.current();
         let Kind::Memory(store) = &*kind else { panic!("memory alone") };
         let psetex = command::find(b"psetex").unwrap();

@@ -94,6 +94,11 @@ impl Client {
         step
     }
 
+    /// Whether commands are queued instead of executed.
+    pub(crate) fn is_queueing(&self) -> bool {
+        self.queue.is_some()
+    }
+
     /// Counts a request that was answered.
     pub(crate) fn count(&self, op: Op, reply: &Reply) {
         self.metrics.count(op, Outcome::of(op, reply));

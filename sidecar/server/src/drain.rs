@@ -1,37 +1,141 @@
 //! The end as a value: one side asks for it, every session holds the other.
 
-use tokio::sync::watch;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use tokio::sync::Notify;
 
 /// Asks everything that holds a [`Drain`] to finish. Dropping it asks too.
 #[derive(Debug)]
-pub struct Signal(watch::Sender<bool>);
+pub struct Signal(Arc<Asked>);
 
 /// Tells when the end was asked for.
 #[derive(Debug, Clone)]
-pub struct Drain(watch::Receiver<bool>);
+pub struct Drain(Arc<Asked>);
+
+/// A wait for the end that is begun once and looked at often: it is entered in the list of those to be woken when it is
+/// first polled, and costs a load from then on.
+pub(crate) struct Draining {
+    asked: Arc<Asked>,
+    wait: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
+    /// Who is woken.
+    waker: Option<Waker>,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    asked: AtomicBool,
+    notify: Notify,
+}
 
 /// A signal and the drain that hears it.
 pub fn channel() -> (Signal, Drain) {
-    let (sender, receiver) = watch::channel(false);
-    (Signal(sender), Drain(receiver))
+    let asked = Arc::<Asked>::default();
+    (Signal(Arc::clone(&asked)), Drain(asked))
 }
 
 impl Signal {
     /// Asks for the end.
     pub fn drain(&self) {
-        self.0.send_replace(true);
+        self.0.asked.store(true, Ordering::Release);
+        self.0.notify.notify_waiters();
+    }
+}
+
+impl Drop for Signal {
+    fn drop(&mut self) {
+        self.drain();
     }
 }
 
 impl Drain {
     /// Whether the end was asked for.
     pub fn is_draining(&self) -> bool {
-        *self.0.borrow() || self.0.has_changed().is_err()
+        self.0.asked.load(Ordering::Acquire)
     }
 
     /// Waits until the end is asked for.
-    pub async fn draining(&mut self) {
-        // An error says that the signal was dropped, which asks as well.
-        let _ = self.0.wait_for(|draining| *draining).await;
+    pub async fn draining(&self) {
+        wait(&self.0).await;
+    }
+
+    /// The same wait, to be kept by a session.
+    pub(crate) fn watch(&self) -> Draining {
+        let asked = Arc::clone(&self.0);
+        Draining { asked: Arc::clone(&asked), wait: Box::pin(async move { wait(&asked).await }), waker: None }
+    }
+}
+
+async fn wait(asked: &Asked) {
+    let mut notified = std::pin::pin!(asked.notify.notified());
+    // Entered before the question, or the answer could come in between.
+    notified.as_mut().enable();
+    if !asked.asked.load(Ordering::Acquire) {
+        notified.await;
+    }
+}
+
+impl Draining {
+    /// Whether the end was asked for.
+    pub(crate) fn is_over(&self) -> bool {
+        self.asked.asked.load(Ordering::Acquire)
+    }
+}
+
+impl Future for Draining {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.is_over() {
+            return Poll::Ready(());
+        }
+        if self.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            return Poll::Pending;
+        }
+        self.waker = Some(context.waker().clone());
+        self.wait.as_mut().poll(context)
+    }
+}
+
+impl std::fmt::Debug for Draining {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Draining").field("asked", &self.asked).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn who_waits_is_woken_by_the_signal_or_its_end() {
+        for by_dropping in [false, true] {
+            let (signal, drain) = channel();
+            let (early, mut kept) = (drain.clone(), drain.watch());
+            let early = tokio::spawn(async move { early.draining().await });
+            let kept = tokio::spawn(async move {
+                // Looked at more than once before the end comes.
+                for _ in 0..3 {
+                    let looked = tokio::time::timeout(Duration::from_millis(1), &mut kept).await;
+                    assert!(looked.is_err(), "nobody asked yet");
+                }
+                kept.await;
+            });
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert!(!drain.is_draining());
+            if by_dropping {
+                drop(signal);
+            } else {
+                signal.drain();
+                std::mem::forget(signal);
+            }
+            early.await.unwrap();
+            kept.await.unwrap();
+            assert!(drain.is_draining());
+            drain.draining().await;
+        }
     }
 }

@@ -2,16 +2,19 @@
 
 mod memory;
 mod near;
+mod plain;
 
 use std::sync::{Arc, Weak};
 
 use synapse_core::reply::Reply;
 use synapse_engine::store::Watch;
 use synapse_protocol::batch::Batch;
+use synapse_protocol::plain::Look;
 
 use crate::answers::Answers;
 use crate::backend::{Backend, Kind, lock};
 use crate::client::Client;
+use crate::execute::plain::Requests;
 
 /// Most keys that are looked up together.
 const KEYS_AT_ONCE: usize = 64;
@@ -28,6 +31,26 @@ pub(crate) struct Executor {
     last: Weak<Kind>,
     watch: Watch,
     side: near::Side,
+}
+
+/// How far [`Executor::front`] got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Front {
+    /// Bytes of the input that are answered.
+    pub(crate) taken: usize,
+    /// What comes after them.
+    pub(crate) next: Next,
+}
+
+/// What stands in the way of more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// At least so many bytes have not come yet.
+    Part(usize),
+    /// The answers are to be written first.
+    Full,
+    /// A request that is not plain, or that memory cannot answer.
+    Other,
 }
 
 /// How far a batch got.
@@ -77,6 +100,34 @@ impl Executor {
                 near::execute(near, clock, client, &mut self.side, (batch, from), answers).await
             }
         }
+    }
+
+    /// Answers the plain requests at the front of `input`, as far as memory alone can. Nothing is awaited, and nothing
+    /// is cut out of the input: the lock is held for the length of this call.
+    pub(crate) fn front(
+        &mut self,
+        look: impl Fn(&[u8]) -> Look<'_>,
+        input: &[u8],
+        answers: &mut impl Answers,
+    ) -> Front {
+        let kind = self.backend.current();
+        let as_before = std::ptr::eq(self.last.as_ptr(), Arc::as_ptr(&kind));
+        if !as_before || self.client.is_queueing() || self.side.near.is_watching() {
+            return Front { taken: 0, next: Next::Other };
+        }
+        let mut requests = Requests::new(look, input);
+        let next = match &*kind {
+            Kind::Memory(store) => {
+                plain::memory(&self.backend.clock, &mut lock(store), &self.client, &mut requests, answers)
+            }
+            Kind::Near(near) => plain::near(&self.backend.clock, near, &self.client, &mut requests, answers),
+        };
+        Front { taken: requests.taken, next }
+    }
+
+    /// What stands behind the session.
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.backend
     }
 
     /// The client's side of the session.

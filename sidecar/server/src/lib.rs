@@ -12,5 +12,6 @@ mod answers;
 mod budget;
 mod client;
 mod execute;
+mod handover;
 mod http_cache;
 mod session;

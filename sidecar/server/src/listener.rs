@@ -61,7 +61,7 @@ impl Listener {
     }
 
     /// Serves until `drain` asks for the end, then lets the sessions finish within the grace period.
-    pub async fn run(self, mut drain: Drain) {
+    pub async fn run(self, drain: Drain) {
         let mut sessions = JoinSet::new();
         let mut tend = interval(TEND_EVERY);
         tend.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -105,7 +105,7 @@ impl Listener {
         let client = Client::new(Registry::enter(&self.registry), Arc::clone(&self.metrics));
         let executor = Executor::new(Arc::clone(&self.backend), client);
         let share = self.backend.unfinished.share();
-        sessions.spawn(Session::new(stream, executor, share, drain.clone()).run());
+        sessions.spawn(Session::new(stream, executor, share, drain).run());
     }
 }
 

@@ -1,22 +1,25 @@
 //! One connection from its first byte to its last: read, decode all that came, execute, write once.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use synapse_core::reply::Reply;
 use synapse_protocol::batch::Batch;
 use synapse_protocol::detect::{Wire, detect};
 use synapse_protocol::frame::{self, Answer};
 use synapse_protocol::limits::MAX_REQUEST_BYTES;
+use synapse_protocol::plain::Look;
 use synapse_protocol::{http, resp};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::answers::{Answers, FrameAnswers, RespAnswers};
 use crate::budget::Share;
-use crate::drain::Drain;
-use crate::execute::{Executor, Progress};
+use crate::drain::{Drain, Draining};
+use crate::execute::{Executor, Next, Progress};
+use crate::handover::Stream;
 use crate::http_cache;
 
 const GET: Bytes = Bytes::from_static(b"GET");
@@ -27,6 +30,9 @@ const EX: Bytes = Bytes::from_static(b"EX");
 /// and more for one that fills it.
 const LEAST_READ_BYTES: usize = 1 << 10;
 const MOST_READ_BYTES: usize = 16 << 10;
+
+/// As much room is made at once for a request that says how large it is, or as much again as has arrived of it.
+const MOST_ROOM_BYTES: usize = 1 << 20;
 
 /// Buffers above this size are given back when they are empty: one large value does not cost memory for ever.
 const KEPT_BYTES: usize = 64 << 10;
@@ -47,6 +53,15 @@ const REFUSAL_QUIET: Duration = Duration::from_secs(1);
 /// HTTP's "Content Too Large".
 const TOO_LARGE: u16 = 413;
 
+/// What comes after the plain requests that were answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Front {
+    /// Nothing, or the beginning of a request.
+    Over,
+    /// A request for the decoder.
+    Other,
+}
+
 /// Whether the session goes on after what was read is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum After {
@@ -62,17 +77,28 @@ pub(crate) struct Session<S> {
     input: BytesMut,
     /// What the input holds beyond what every session may keep.
     share: Share,
-    drain: Drain,
+    drain: Draining,
     reads_left: usize,
     /// The room that is made for the next read.
     room: usize,
+    /// Bytes that a request whose beginning has come still lacks, as far as that is known.
+    missing: usize,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: Stream> Session<S> {
     /// A session on a stream that was just accepted.
-    pub(crate) fn new(stream: S, executor: Executor, share: Share, drain: Drain) -> Self {
+    pub(crate) fn new(stream: S, executor: Executor, share: Share, drain: &Drain) -> Self {
         let (input, reads_left) = (BytesMut::new(), READS_WHILE_DRAINING);
-        Self { stream, executor, input, share, drain, reads_left, room: LEAST_READ_BYTES }
+        Self {
+            stream,
+            executor,
+            input,
+            share,
+            drain: drain.watch(),
+            reads_left,
+            room: LEAST_READ_BYTES,
+            missing: 0,
+        }
     }
 
     /// Serves the client until it leaves, says something that ends the connection, or the server drains.
@@ -120,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.write(&mut out).await?;
         self.stream.shutdown().await?;
         let (mut rest, mut left) = (vec![0; MOST_READ_BYTES], MAX_REQUEST_BYTES);
-        while left > 0 && !self.drain.is_draining() {
+        while left > 0 && !self.drain.is_over() {
             match timeout(REFUSAL_QUIET, self.stream.read(&mut rest)).await {
                 Ok(Ok(read)) if read > 0 => left = left.saturating_sub(read),
                 _ => break,
@@ -133,6 +159,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (mut decoder, mut batch) = (resp::request::Decoder::default(), Batch::default());
         let mut answers = RespAnswers::default();
         loop {
+            let held = self.input.len();
+            let front = self.front(resp::plain::look, &mut answers).await?;
+            if self.input.len() != held || front == Front::Over {
+                // What it knows of the beginning of the input is no longer the beginning, or not needed.
+                decoder.reset();
+            }
+            if front == Front::Over {
+                self.write(&mut answers.out).await?;
+                if !self.read().await? {
+                    return Ok(());
+                }
+                continue;
+            }
             let decoded = decoder.decode(&mut self.input, &mut batch);
             let mut after = self.execute(&mut batch, &mut answers).await?;
             if let (Err(error), After::Read) = (decoded, after) {
@@ -150,6 +189,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn frames(&mut self) -> io::Result<()> {
         let (mut batch, mut answers) = (Batch::default(), FrameAnswers::default());
         loop {
+            if self.front(frame::look, &mut answers).await? == Front::Over {
+                self.write(&mut answers.out).await?;
+                if !self.read().await? {
+                    return Ok(());
+                }
+                continue;
+            }
             let mut after = After::Read;
             loop {
                 let decoded = frame::decode(&mut self.input);
@@ -167,6 +213,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 // Whatever else it is, the requests before it are answered first.
                 self.execute(&mut batch, &mut answers).await?;
                 match decoded {
+                    Ok(Some(frame::Request::Map)) => {
+                        self.write(&mut answers.out).await?;
+                        self.hand_over_memory(&mut answers.out).await?;
+                    }
+                    Ok(Some(frame::Request::Served { hits, sample })) => {
+                        self.executor.backend().served(hits, &sample);
+                        frame::answer(&mut answers.out, Answer::Ok);
+                    }
                     Ok(Some(frame::Request::Refused(why))) => {
                         frame::answer(&mut answers.out, Answer::Err(&why.to_string()));
                     }
@@ -183,6 +237,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Ok(());
             }
         }
+    }
+
+    /// Answers MAP.
+    async fn hand_over_memory(&mut self, out: &mut BytesMut) -> io::Result<()> {
+        match self.executor.backend().descriptor() {
+            Ok(Some(memory)) => {
+                let mut ok = BytesMut::new();
+                frame::answer(&mut ok, Answer::Ok);
+                self.stream.hand_over(&ok, memory.as_fd()).await?;
+            }
+            Ok(None) => frame::answer(
+                out,
+                Answer::Err(
+                    "the memory is not shared: memory.sharedReads is not Enabled, or the kernel gave none",
+                ),
+            ),
+            Err(error) => {
+                frame::answer(out, Answer::Err(&format!("the memory cannot be handed over: {error}")))
+            }
+        }
+        Ok(())
     }
 
     async fn http(&mut self) -> io::Result<()> {
@@ -211,6 +286,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.write(&mut out).await?;
             if after == After::Close || !self.read().await? {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Answers the plain requests at the front of the input, and says what comes after them.
+    async fn front(
+        &mut self,
+        look: impl Fn(&[u8]) -> Look<'_> + Copy,
+        answers: &mut (impl Answers + AsMut<BytesMut>),
+    ) -> io::Result<Front> {
+        let begun = Instant::now();
+        loop {
+            let done = self.executor.front(look, &self.input, answers);
+            self.input.advance(done.taken);
+            match done.next {
+                Next::Full => self.write(answers.as_mut()).await?,
+                next => {
+                    if done.taken > 0 {
+                        self.executor.client().metrics().took(begun.elapsed());
+                    }
+                    self.missing = if let Next::Part(missing) = next { missing } else { 0 };
+                    return Ok(if self.missing > 0 { Front::Over } else { Front::Other });
+                }
             }
         }
     }
@@ -245,11 +343,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if out.is_empty() {
             return Ok(());
         }
-        let mut rest = &out[..];
+        // Most answers go at once.
+        let sent = match self.stream.send_now(out) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            sent => sent?,
+        };
+        let mut rest = &out[sent..];
         let written = tokio::select! {
             biased;
             written = self.stream.write_all_buf(&mut rest) => Some(written),
-            () = self.drain.draining() => None,
+            () = &mut self.drain => None,
         };
         match written {
             Some(written) => written?,
@@ -270,12 +373,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         // An unfinished request grows by what arrived, never by what it announced.
         self.share.hold(self.input.len().saturating_sub(KEPT_BYTES))?;
-        self.input.reserve(self.room);
-        if !self.drain.is_draining() {
+        // Most of a large request is read into room that is made once.
+        self.input.reserve(self.missing.min(MOST_ROOM_BYTES.max(self.input.len())).max(self.room));
+        if !self.drain.is_over() {
             tokio::select! {
                 biased;
                 read = self.stream.read_buf(&mut self.input) => return Ok(self.note(read?)),
-                () = self.drain.draining() => {}
+                () = &mut self.drain => {}
             }
         }
         if self.reads_left == 0 {
@@ -304,6 +408,7 @@ mod tests {
     use std::sync::Arc;
 
     use synapse_core::clock::SystemClock;
+    use synapse_engine::arena_tier::ArenaTier;
 
     use super::*;
     use crate::backend::Backend;
@@ -320,10 +425,11 @@ mod tests {
             (b"PUT /cache/a HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n", "HTTP/1.1 413 "),
         ] {
             let (budget, (_signal, drain)) = (Budget::new(1 << 20), drain::channel());
-            let backend = Arc::new(Backend::memory(SystemClock::start(), 1 << 20, None));
+            let backend =
+                Arc::new(Backend::memory(SystemClock::start(), ArenaTier::new(1 << 20).unwrap(), None));
             let client = Client::new(Registry::enter(&Arc::default()), Arc::default());
             let (mut near, far) = tokio::io::duplex(64 << 10);
-            let session = Session::new(far, Executor::new(backend, client), budget.share(), drain);
+            let session = Session::new(far, Executor::new(backend, client), budget.share(), &drain);
             let session = tokio::spawn(session.run());
             // All of it is taken from the client, though only a third is kept.
             near.write_all(head).await.unwrap();

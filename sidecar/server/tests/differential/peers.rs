@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use synapse_core::clock::SystemClock;
+use synapse_engine::arena_tier::ArenaTier;
 use synapse_server::backend::Backend;
 use synapse_server::drain::{self, Signal};
 use synapse_server::listener::{Limits, Listener};
@@ -36,7 +37,8 @@ impl Peers {
             .expect("redis-server starts");
         let runtime = Runtime::new().expect("a runtime");
         let (signal, drain) = drain::channel();
-        let backend = Arc::new(Backend::memory(SystemClock::start(), 256 << 20, None));
+        let backend =
+            Arc::new(Backend::memory(SystemClock::start(), ArenaTier::new(256 << 20).expect("memory"), None));
         let limits = Limits { connections: 100, grace: Duration::from_secs(1) };
         let listener = {
             let _inside = runtime.enter();

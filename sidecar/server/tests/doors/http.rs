@@ -95,7 +95,7 @@ fn ttl_on_a_read_touches_that_entry_alone() {
 
 #[test]
 fn what_does_not_work_has_its_status() {
-    let world = World::with(crate::world::LIMITS, 10_000);
+    let world = World::with(crate::world::LIMITS, 1 << 20);
     assert_eq!(http(&world, "GET", "/cache/none", "", b"").0, 404);
     assert_eq!(http(&world, "DELETE", "/cache/none", "", b"").0, 404);
     assert_eq!(http(&world, "GET", "/other", "", b"").0, 404);
@@ -108,7 +108,7 @@ fn what_does_not_work_has_its_status() {
     }
     let (status, head, _) = http(&world, "POST", "/cache/a", "", b"");
     assert!(status == 405 && head.contains("Allow: GET, HEAD, PUT, DELETE"), "{head}");
-    assert_eq!(http(&world, "PUT", "/cache/a", "", &[0; 20_000]).0, 507);
+    assert_eq!(http(&world, "PUT", "/cache/a", "", &[0; 1 << 20]).0, 507);
     assert_eq!(http(&world, "GET", "/cache/a", "Transfer-Encoding: chunked\r\n", b"").0, 400);
     http(&world, "PUT", "/cache/a", "", b"1");
     assert_eq!(http(&world, "DELETE", "/cache/a", "", b"").2, r#"{"key":"a","deleted":true}"#);

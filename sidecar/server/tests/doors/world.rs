@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use synapse_core::clock::SystemClock;
+use synapse_engine::arena_tier::ArenaTier;
 use synapse_server::admin::Admin;
 use synapse_server::backend::Backend;
 use synapse_server::drain::{self, Signal};
@@ -41,7 +42,8 @@ impl World {
         let path = dir.path().join("s");
         let runtime = Runtime::new().expect("a runtime");
         let (signal, drain) = drain::channel();
-        let backend = Arc::new(Backend::memory(SystemClock::start(), capacity, None));
+        let backend =
+            Arc::new(Backend::memory(SystemClock::start(), ArenaTier::new(capacity).expect("memory"), None));
         let (listener, admin) = runtime.block_on(async {
             let listener = Listener::bind(&path, Arc::clone(&backend), limits).expect("the socket is free");
             let any = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -1,0 +1,209 @@
+//! Plain requests, answered straight from the read buffer into the write buffer.
+
+use synapse_core::clock::{Clock, Now};
+use synapse_core::memory::Memory;
+use synapse_engine::command::Op;
+use synapse_engine::near::Near;
+use synapse_engine::store::Store;
+use synapse_protocol::plain::{Look, Plain};
+
+use super::{KEYS_AT_ONCE, Next};
+use crate::answers::Answers;
+use crate::client::Client;
+use crate::metrics::Outcome;
+
+/// The requests at the front of an input, one after the other.
+pub(super) struct Requests<'a, L> {
+    look: L,
+    input: &'a [u8],
+    /// Bytes of the requests that are answered.
+    pub(super) taken: usize,
+}
+
+/// A run of requests of one kind, gathered to be looked up together.
+struct Run<'a> {
+    kind: Kind,
+    keys: [&'a [u8]; KEYS_AT_ONCE],
+    /// Of writes.
+    values: [&'a [u8]; KEYS_AT_ONCE],
+    /// Where each request ends.
+    ends: [usize; KEYS_AT_ONCE],
+    count: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Reads,
+    Writes,
+}
+
+/// What comes after a run.
+enum After {
+    /// Plain requests, perhaps.
+    More,
+    /// At least so many bytes have not come yet.
+    Part(usize),
+    /// Something else.
+    Other,
+}
+
+impl<'a, L: Fn(&'a [u8]) -> Look<'a>> Requests<'a, L> {
+    pub(super) fn new(look: L, input: &'a [u8]) -> Self {
+        Self { look, input, taken: 0 }
+    }
+
+    /// Gathers the requests of one kind that come next.
+    fn run(&mut self, run: &mut Run<'a>) -> After {
+        run.count = 0;
+        let mut seen = self.taken;
+        while run.count < KEYS_AT_ONCE {
+            let (kind, key, value, length) = match (self.look)(&self.input[seen..]) {
+                Look::Whole(Plain::Get(key), length) => (Kind::Reads, key, &b""[..], length),
+                Look::Whole(Plain::Set(key, value), length) => (Kind::Writes, key, value, length),
+                Look::Part(missing) => return After::Part(missing),
+                Look::Other => return After::Other,
+            };
+            if run.count == 0 {
+                run.kind = kind;
+            } else if run.kind != kind {
+                break;
+            }
+            seen += length;
+            (run.keys[run.count], run.values[run.count], run.ends[run.count]) = (key, value, seen);
+            run.count += 1;
+        }
+        After::More
+    }
+}
+
+impl<'a> Run<'a> {
+    fn new() -> Self {
+        let nothing = [&b""[..]; KEYS_AT_ONCE];
+        Self { kind: Kind::Reads, keys: nothing, values: nothing, ends: [0; KEYS_AT_ONCE], count: 0 }
+    }
+
+    fn keys(&self) -> &[&'a [u8]] {
+        &self.keys[..self.count]
+    }
+}
+
+/// Answers from a memory that is all there is.
+pub(super) fn memory<'a, M: Memory>(
+    clock: &impl Clock,
+    store: &mut Store<M>,
+    client: &Client,
+    requests: &mut Requests<'a, impl Fn(&'a [u8]) -> Look<'a>>,
+    answers: &mut impl Answers,
+) -> Next {
+    let (now, mut run) = (clock.now(), Run::new());
+    loop {
+        let after = requests.run(&mut run);
+        if run.count > 0 {
+            let answered = match run.kind {
+                Kind::Reads => read(store, client, &run, now, answers),
+                Kind::Writes => write(store, client, &run, now, answers),
+            };
+            requests.taken = run.ends[answered - 1];
+            if answers.is_full() {
+                return Next::Full;
+            }
+        }
+        match after {
+            After::More => {}
+            After::Part(missing) => return Next::Part(missing),
+            After::Other => return Next::Other,
+        }
+    }
+}
+
+/// Looks up a run and answers as many requests as there is room for, at least one.
+fn read<M: Memory>(
+    store: &mut Store<M>,
+    client: &Client,
+    run: &Run<'_>,
+    now: Now,
+    answers: &mut impl Answers,
+) -> usize {
+    let (mut answered, mut hits) = (0, 0);
+    store.read(run.keys(), now, |_, found| {
+        // Once the outbox is full, the rest of the run is left for the next turn.
+        if answered == 0 || !answers.is_full() {
+            answers.value(client.version, found.map(|found| found.value));
+            answered += 1;
+            hits += usize::from(found.is_some());
+        }
+    });
+    client.metrics().count_many(Op::Get, Outcome::Hit, hits as u64);
+    client.metrics().count_many(Op::Get, Outcome::Miss, (answered - hits) as u64);
+    answered
+}
+
+/// Stores the entries of a run and answers as many requests as there is room for, at least one.
+fn write<M: Memory>(
+    store: &mut Store<M>,
+    client: &Client,
+    run: &Run<'_>,
+    now: Now,
+    answers: &mut impl Answers,
+) -> usize {
+    let (mut answered, mut kept) = (0, 0);
+    store.prefetch(run.keys());
+    for (key, value) in run.keys().iter().zip(run.values) {
+        if answered > 0 && answers.is_full() {
+            break;
+        }
+        answered += 1;
+        match store.write(key, value, now) {
+            Ok(()) => {
+                kept += 1;
+                answers.done(client.version);
+            }
+            Err(refusal) => {
+                client.count(Op::Set, &refusal);
+                answers.reply(client.version, &refusal);
+            }
+        }
+    }
+    client.metrics().count_many(Op::Set, Outcome::Ok, kept);
+    answered
+}
+
+/// Answers from copies of what a Redis holds, up to the first request that only Redis can answer.
+pub(super) fn near<'a, M: Memory, C: Clock>(
+    clock: &impl Clock,
+    near: &Near<M, C>,
+    client: &Client,
+    requests: &mut Requests<'a, impl Fn(&'a [u8]) -> Look<'a>>,
+    answers: &mut impl Answers,
+) -> Next {
+    let (now, mut run) = (clock.now(), Run::new());
+    loop {
+        let after = requests.run(&mut run);
+        if run.count > 0 && run.kind == Kind::Writes {
+            return Next::Other;
+        }
+        if run.count > 0 {
+            let mut is_first = true;
+            let hits = near.read_front(run.keys(), now, |found| {
+                let has_room = std::mem::replace(&mut is_first, false) || !answers.is_full();
+                if has_room {
+                    answers.value(client.version, Some(found.value));
+                }
+                has_room
+            });
+            client.metrics().count_many(Op::Get, Outcome::Hit, hits as u64);
+            requests.taken = hits.checked_sub(1).map_or(requests.taken, |last| run.ends[last]);
+            if answers.is_full() {
+                return Next::Full;
+            }
+            if hits < run.count {
+                return Next::Other;
+            }
+        }
+        match after {
+            After::More => {}
+            After::Part(missing) => return Next::Part(missing),
+            After::Other => return Next::Other,
+        }
+    }
+}
