@@ -1,5 +1,6 @@
 //! The composition root: everything that lives long is made here, and every task is owned here.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +10,10 @@ use bytes::Bytes;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use synapse_config::resolved::{self, Settings, resolve};
 use synapse_config::written::{CoherenceMode, Config, Flush};
-use synapse_core::clock::SystemClock;
+use synapse_core::clock::{Clock, SystemClock};
 use synapse_core::feed::FeedSink;
 use synapse_core::remote::Remote;
-use synapse_engine::moka_tier::MokaTier;
+use synapse_engine::arena_tier::ArenaTier;
 use synapse_engine::near::copies::{Copies, Limits};
 use synapse_engine::near::{Near, Rules};
 use synapse_server::admin::Admin;
@@ -147,7 +148,7 @@ impl Sidecar {
         }
         let settings = allowance::fit(settings);
         let clock = SystemClock::start();
-        let (backend, remote) = assemble(&settings, &clock);
+        let (backend, remote) = assemble(&settings, &clock).context("memory for the cache")?;
         let backend = Arc::new(backend);
         let (instance, next_show) = (Instance::new(), Instant::now());
         Ok((Self { settings, backend, remote, clock, instance, next_show, logs, export }, source))
@@ -195,7 +196,14 @@ impl Sidecar {
             {
                 instance::leave(&old.service, &**remote).await;
             }
-            let (backend, remote) = assemble(new, &self.clock);
+            let (backend, remote) = match assemble(new, &self.clock) {
+                Ok(assembled) => assembled,
+                Err(error) => {
+                    error!(%error, "no memory for the new configuration; the one before stays in force");
+                    self.settings = old;
+                    return;
+                }
+            };
             settle(new, remote.as_deref()).await;
             self.backend.replace(backend);
             self.remote = remote;
@@ -231,15 +239,27 @@ async fn settle(settings: &Settings, remote: Option<&dyn Remote>) {
 }
 
 /// The cache that the settings describe, and the store behind it.
-fn assemble(settings: &Settings, clock: &SystemClock) -> (Backend, Option<Arc<dyn Remote>>) {
+///
+/// # Errors
+/// When there is no memory to be had for it.
+fn assemble(settings: &Settings, clock: &SystemClock) -> io::Result<(Backend, Option<Arc<dyn Remote>>)> {
     let memory = &settings.memory;
+    let tier = match memory.shared_reads {
+        true => ArenaTier::shared(memory.capacity, clock.origin_ns(), clock.now())?,
+        false => ArenaTier::new(memory.capacity)?,
+    };
+    if memory.shared_reads && !tier.is_shared() {
+        warn!(
+            "memory.sharedReads: the kernel gives no memory that can be shared; clients ask over the socket"
+        );
+    }
     let Some(redis) = &settings.redis else {
-        let backend = Backend::memory(clock.clone(), memory.capacity, memory.time_to_live);
-        return (backend.with_unfinished(memory.in_flight()), None);
+        let backend = Backend::memory(clock.clone(), tier, memory.time_to_live);
+        return Ok((backend.with_unfinished(memory.in_flight()), None));
     };
     let tracking = redis.coherence == CoherenceMode::Tracking;
     let limits = Limits { tracking, max_stale: redis.max_stale, time_to_live: memory.time_to_live };
-    let copies = Arc::new(Copies::new(MokaTier::new(memory.capacity), limits, clock.clone()));
+    let copies = Arc::new(Copies::new(tier, limits, clock.clone()));
     let sink: Arc<dyn FeedSink> = Arc::clone(&copies) as _;
     let location = match &redis.location {
         resolved::Location::Url(url) => Location::Url(url.expose().to_owned()),
@@ -257,5 +277,5 @@ fn assemble(settings: &Settings, clock: &SystemClock) -> (Backend, Option<Arc<dy
     let remote: Arc<dyn Remote> = Arc::new(RedisRemote::start(options, sink));
     let rules = Rules { time_to_live: redis.time_to_live, flush: redis.flush == Flush::Allowed };
     let near = Near::new(copies, Arc::clone(&remote), rules);
-    (Backend::near(clock.clone(), near).with_unfinished(memory.in_flight()), Some(remote))
+    Ok((Backend::near(clock.clone(), near).with_unfinished(memory.in_flight()), Some(remote)))
 }

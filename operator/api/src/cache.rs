@@ -50,8 +50,8 @@ pub struct SynapseCacheSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.capacity) || !isQuantity(self.capacity) || (quantity(self.capacity).compareTo(quantity('1Mi')) >= 0 && quantity(self.capacity).compareTo(quantity('1Ti')) <= 0)")
-        .message("capacity is a quantity between 1Mi and 1Ti")
+    validation = Rule::new("!has(self.capacity) || !isQuantity(self.capacity) || (quantity(self.capacity).compareTo(quantity('1Mi')) >= 0 && quantity(self.capacity).compareTo(quantity('32Gi')) <= 0)")
+        .message("capacity is a quantity between 1Mi and 32Gi")
         .field_path(".capacity")
 )]
 pub struct Memory {
@@ -64,6 +64,11 @@ pub struct Memory {
     #[schemars(length(min = 2, max = 24), regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_to_live: Option<String>,
+    /// Whether clients of the pod that know how may map the memory, read-only, and read entries in it without asking
+    /// the sidecar. Disabled when absent. The memory of a cache that is read so is not given back to the node while it
+    /// runs, and large entries (above 2Ki to 32Ki, by the capacity) have an eighth of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_reads: Option<SharedReads>,
 }
 
 /// The Redis (7.0 or later, or Valkey) that holds the truth.
@@ -122,6 +127,15 @@ pub enum CoherenceMode {
     Tracking,
     /// Nothing is announced.
     Off,
+}
+
+/// Whether clients may map the memory and read entries without asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SharedReads {
+    /// They may.
+    Enabled,
+    /// They ask over the socket.
+    Disabled,
 }
 
 /// Whether FLUSHDB may delete what lies under the prefix.

@@ -63,6 +63,12 @@ fn config(namespace: &str, name: &str, spec: &SynapseCacheSpec) -> Config {
         memory: Some(written::Memory {
             capacity: Some(spec.capacity().to_owned()),
             time_to_live: time_to_live.or_else(|| (!announced).then(|| AGE_WITHOUT_FEED.to_owned())),
+            shared_reads: spec.memory.as_ref().and_then(|memory| memory.shared_reads).map(
+                |reads| match reads {
+                    cache::SharedReads::Enabled => written::SharedReads::Enabled,
+                    cache::SharedReads::Disabled => written::SharedReads::Disabled,
+                },
+            ),
         }),
         redis: spec.redis.as_ref().map(|redis| self::redis(key_prefix(namespace, name, redis), redis)),
         http: sidecar.port.map(|port| written::Http { address: Some(format!("0.0.0.0:{port}")) }),

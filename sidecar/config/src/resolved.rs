@@ -8,7 +8,7 @@ use crate::problem::Problems;
 use crate::quantity::parse_bytes;
 use crate::secret::Secret;
 use crate::span::parse_duration;
-use crate::written::{self, CoherenceMode, Flush, LogFormat, LogLevel};
+use crate::written::{self, CoherenceMode, Flush, LogFormat, LogLevel, SharedReads};
 
 /// Everything the composition root needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,13 +36,16 @@ pub struct Memory {
     pub capacity: u64,
     /// The longest that a copy is kept.
     pub time_to_live: Option<Duration>,
+    /// Whether clients may map it.
+    pub shared_reads: bool,
 }
 
 impl Memory {
     /// What may be under way on one connection to Redis, and what the unfinished requests of all clients may hold
     /// together, in bytes: it comes on top of the capacity, and a small cache has little room beside it.
     pub fn in_flight(&self) -> usize {
-        usize::try_from(self.capacity / 4).unwrap_or(MAX_IN_FLIGHT).clamp(MIN_IN_FLIGHT, MAX_IN_FLIGHT)
+        let share = usize::try_from(self.capacity / IN_FLIGHT_SHARE).unwrap_or(MAX_IN_FLIGHT);
+        share.saturating_add(MIN_IN_FLIGHT).min(MAX_IN_FLIGHT)
     }
 }
 
@@ -107,8 +110,13 @@ pub const DEFAULT_CAPACITY: u64 = 64 << 20;
 pub const DEFAULT_MAX_STALE: Duration = Duration::from_secs(5);
 
 const MIN_CAPACITY: u64 = 1 << 20;
-const MAX_CAPACITY: u64 = 1 << 40;
-const MIN_IN_FLIGHT: usize = 8 << 20;
+/// As much as the memory tier can name the places of.
+const MAX_CAPACITY: u64 = 32 << 30;
+/// What is under way is held up to five times (measured with the largest values that a full cache takes): in a read buffer
+/// that grew for it, as it is sent to Redis, as it comes back, as an answer, and in pages that the allocator has not given
+/// back yet. Five times 6 MiB and a thirty-second of the capacity fit into what [`crate::footprint`] leaves beside entries.
+const IN_FLIGHT_SHARE: u64 = 32;
+const MIN_IN_FLIGHT: usize = 6 << 20;
 const MAX_IN_FLIGHT: usize = 128 << 20;
 /// `sun_path` holds 108 bytes, one of them the final zero.
 const MAX_SOCKET_PATH: usize = 107;
@@ -162,7 +170,7 @@ fn memory(written: &written::Memory, problems: &mut Problems) -> Memory {
         None => DEFAULT_CAPACITY,
         Some(Ok(bytes @ MIN_CAPACITY..=MAX_CAPACITY)) => bytes,
         Some(Ok(_)) => {
-            problems.add("memory.capacity", "write a quantity between 1Mi and 1Ti");
+            problems.add("memory.capacity", "write a quantity between 1Mi and 32Gi");
             DEFAULT_CAPACITY
         }
         Some(Err(error)) => {
@@ -170,7 +178,8 @@ fn memory(written: &written::Memory, problems: &mut Problems) -> Memory {
             DEFAULT_CAPACITY
         }
     };
-    Memory { capacity, time_to_live: positive(&written.time_to_live, "memory.timeToLive", problems) }
+    let time_to_live = positive(&written.time_to_live, "memory.timeToLive", problems);
+    Memory { capacity, time_to_live, shared_reads: written.shared_reads == Some(SharedReads::Enabled) }
 }
 
 fn redis(written: &written::Redis, problems: &mut Problems) -> Redis {

@@ -38,6 +38,9 @@ pub struct Memory {
     /// The longest that memory keeps a copy; invisible to TTL answers while Redis holds the truth.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_to_live: Option<String>,
+    /// Whether clients may map the memory and read entries without asking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_reads: Option<SharedReads>,
 }
 
 /// Section `redis`.
@@ -93,6 +96,16 @@ pub enum CoherenceMode {
     Tracking,
     /// Nothing is announced: a copy may be as old as `memory.timeToLive`.
     Off,
+}
+
+/// Whether clients may map the memory and read entries without asking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SharedReads {
+    /// They may.
+    Enabled,
+    /// They ask over the socket.
+    #[default]
+    Disabled,
 }
 
 /// Whether FLUSHDB may delete what lies under the prefix.

@@ -6,14 +6,19 @@ use synapse_config::read::from_yaml;
 use synapse_config::resolved::{Location, resolve};
 use synapse_config::secret::Secret;
 use synapse_config::written::{
-    Coherence, CoherenceMode, Config, Flush, Http, Log, LogFormat, LogLevel, Memory, Redis, Service, Tls,
+    Coherence, CoherenceMode, Config, Flush, Http, Log, LogFormat, LogLevel, Memory, Redis, Service,
+    SharedReads, Tls,
 };
 
 fn everything() -> Config {
     let text = |s: &str| Some(s.to_owned());
     Config {
         socket: text("/run/synapse/synapse.sock"),
-        memory: Some(Memory { capacity: text("256Mi"), time_to_live: text("10m") }),
+        memory: Some(Memory {
+            capacity: text("256Mi"),
+            time_to_live: text("10m"),
+            shared_reads: Some(SharedReads::Enabled),
+        }),
         redis: Some(Redis {
             url: None,
             url_file: text("/etc/synapse/redis/url"),
@@ -62,6 +67,7 @@ fn resolved_values_are_numbers() {
     let settings = resolve(&everything()).unwrap();
     assert_eq!(settings.memory.capacity, 256 << 20);
     assert_eq!(settings.memory.time_to_live, Some(Duration::from_secs(600)));
+    assert!(settings.memory.shared_reads);
     let redis = settings.redis.unwrap();
     assert_eq!(redis.location, Location::File("/etc/synapse/redis/url".into()));
     assert_eq!(redis.max_stale, Duration::ZERO);
@@ -139,5 +145,5 @@ fn what_may_be_under_way_follows_the_capacity_within_bounds() {
         let written = from_yaml(&format!("memory: {{capacity: {capacity}}}")).unwrap();
         resolve(&written).unwrap().memory.in_flight() >> 20
     };
-    assert_eq!([in_flight("1Mi"), in_flight("64Mi"), in_flight("100Gi")], [8, 16, 128]);
+    assert_eq!([in_flight("1Mi"), in_flight("64Mi"), in_flight("32Gi")], [6, 8, 128]);
 }

@@ -30,7 +30,7 @@ fn an_empty_spec_is_a_memory_cache_that_knows_its_revision() {
 #[test]
 fn every_field_arrives_in_the_sidecar() {
     let (_, settings) = rendered(json!({
-        "memory": {"capacity": "256Mi", "timeToLive": "10m"},
+        "memory": {"capacity": "256Mi", "timeToLive": "10m", "sharedReads": "Enabled"},
         "redis": {
             "connection": {"urlFrom": {"secretKeyRef": {"name": "redis-auth", "key": "dsn"}}},
             "keyPrefix": "shop:", "timeToLive": "24h", "flush": "Allowed",
@@ -42,6 +42,7 @@ fn every_field_arrives_in_the_sidecar() {
     let redis = settings.redis.unwrap();
     assert_eq!(settings.memory.capacity, 256 << 20);
     assert_eq!(settings.memory.time_to_live, Some(Duration::from_secs(600)));
+    assert!(settings.memory.shared_reads);
     assert_eq!(redis.location, Location::File(PathBuf::from("/etc/synapse/credentials/redis/dsn")));
     assert_eq!(redis.ca_file, Some(PathBuf::from("/etc/synapse/credentials/ca/ca.pem")));
     assert_eq!((redis.key_prefix.as_str(), redis.max_stale), ("shop:", Duration::from_secs(2)));
