@@ -1,0 +1,198 @@
+//! Reads the cache's memory as it lies, and asks over the socket only for what is not found there.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use synapse_arena::reader::{Look, OpenError, Reader};
+
+use crate::connection::{Connection, Error};
+use crate::hangup::Hangup;
+
+/// The longest that an answer over the socket is waited for: longer than the sidecar waits for its Redis.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the memory is not asked for again when it could not be had.
+const PAUSE_MS: u64 = 100;
+/// One hit in so many is named to the sidecar.
+const SAMPLED: u32 = 64;
+/// As many hits are told together, or what a second brought.
+const TOLD_TOGETHER: u32 = 4096;
+const TOLD_EVERY_MS: u64 = 1000;
+
+/// Reads a cache of the same pod: a hit costs no system call, no lock and no answer of the sidecar.
+///
+/// Each thread has its own. The sidecar may restart, or change its memory: the reader notices, and goes on over the
+/// socket until it has the new one.
+#[derive(Debug)]
+pub struct SharedReader {
+    path: PathBuf,
+    link: Option<Link>,
+    reader: Option<Reader>,
+    /// Hits that the sidecar has not been told of, and some of their keys.
+    untold: u32,
+    sample: Vec<Vec<u8>>,
+    told_ms: u64,
+    /// Not before this millisecond the memory is asked for again.
+    next_try_ms: u64,
+    why_not: Option<String>,
+    retries: u64,
+}
+
+#[derive(Debug)]
+struct Link {
+    connection: Connection,
+    hangup: Hangup,
+}
+
+impl SharedReader {
+    /// Connects to the sidecar at `path` and maps its memory, if it shares it.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub fn connect(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let mut shared = Self {
+            path: path.as_ref().to_owned(),
+            link: None,
+            reader: None,
+            untold: 0,
+            sample: Vec::new(),
+            told_ms: 0,
+            next_try_ms: 0,
+            why_not: None,
+            retries: 0,
+        };
+        shared.link()?;
+        shared.map();
+        Ok(shared)
+    }
+
+    /// Reads a key into `value`, which then holds nothing else; false when there is none.
+    ///
+    /// # Errors
+    /// When the sidecar had to be asked, and did not answer or said why it cannot.
+    #[inline]
+    pub fn get(&mut self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, Error> {
+        if let (Some(reader), Some(link)) = (&mut self.reader, &self.link)
+            && !link.hangup.is_gone()
+        {
+            let now = reader.now(boottime_ns());
+            match reader.get(key, now, value) {
+                Look::Hit { .. } => {
+                    self.untold += 1;
+                    if self.untold.is_multiple_of(SAMPLED) {
+                        self.note(key, now);
+                    }
+                    return Ok(true);
+                }
+                Look::Miss | Look::Unsure => {}
+                Look::Gone => self.let_go(),
+            }
+        }
+        self.ask(key, value)
+    }
+
+    /// Whether hits are read from the memory now.
+    pub fn is_shared(&self) -> bool {
+        self.reader.is_some() && self.link.as_ref().is_some_and(|link| !link.hangup.is_gone())
+    }
+
+    /// Why the memory is not read, when it could not be had.
+    pub fn why_not(&self) -> Option<&str> {
+        self.why_not.as_deref()
+    }
+
+    /// How often a look-up was begun again, because the sidecar was changing what it looked at.
+    pub fn retries(&self) -> u64 {
+        self.retries + self.reader.as_ref().map_or(0, Reader::retries)
+    }
+
+    #[cold]
+    fn ask(&mut self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, Error> {
+        if self.link.as_ref().is_some_and(|link| link.hangup.is_gone()) {
+            self.hang_up();
+        }
+        let found = match self.link()?.get(key, value) {
+            // The sidecar may have restarted since the last question; a read can be asked twice.
+            Err(Error::Socket(_)) => {
+                self.hang_up();
+                self.link()?.get(key, value)
+            }
+            answered => answered,
+        };
+        match found {
+            Err(Error::Socket(_) | Error::NoAnswer(_)) => self.hang_up(),
+            _ if self.reader.is_none() => self.map(),
+            _ => {}
+        }
+        found
+    }
+
+    /// The connection, a new one if there is none.
+    fn link(&mut self) -> Result<&mut Connection, Error> {
+        if self.link.is_none() {
+            let connection = Connection::open(&self.path, TIMEOUT)?;
+            let hangup = Hangup::of(connection.as_fd().try_clone_to_owned()?);
+            self.link = Some(Link { connection, hangup });
+        }
+        let link = self.link.as_mut().map(|link| &mut link.connection);
+        link.ok_or_else(|| Error::Socket(io::ErrorKind::NotConnected.into()))
+    }
+
+    /// Asks for the memory, unless that was tried a moment ago.
+    fn map(&mut self) {
+        let now = boottime_ns() / 1_000_000;
+        let Some(link) = self.link.as_mut().filter(|_| now >= self.next_try_ms) else { return };
+        self.next_try_ms = now + PAUSE_MS;
+        match open(&mut link.connection) {
+            Ok(reader) => (self.reader, self.why_not) = (Some(reader), None),
+            Err(why) => self.why_not = Some(why.to_string()),
+        }
+    }
+
+    fn let_go(&mut self) {
+        self.retries += self.reader.take().map_or(0, |reader| reader.retries());
+    }
+
+    fn hang_up(&mut self) {
+        self.let_go();
+        self.link = None;
+    }
+
+    #[cold]
+    fn note(&mut self, key: &[u8], now: u64) {
+        self.sample.push(key.to_vec());
+        if self.untold < TOLD_TOGETHER && now < self.told_ms + TOLD_EVERY_MS {
+            return;
+        }
+        self.told_ms = now;
+        let hits = u64::from(std::mem::take(&mut self.untold));
+        let told = self.link.as_mut().map(|link| link.connection.served(hits, &self.sample));
+        self.sample.clear();
+        if let Some(Err(_)) = told {
+            // Nobody asked for anything; the next question finds a new connection.
+            self.hang_up();
+        }
+    }
+}
+
+/// Why the memory cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum Unmapped {
+    #[error(transparent)]
+    Asked(#[from] Error),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+fn open(connection: &mut Connection) -> Result<Reader, Unmapped> {
+    let memory = connection.map()?;
+    Ok(Reader::open(memory.as_fd())?)
+}
+
+#[inline]
+fn boottime_ns() -> u64 {
+    let moment = clock_gettime(ClockId::Boottime);
+    moment.tv_sec.unsigned_abs() * 1_000_000_000 + moment.tv_nsec.unsigned_abs()
+}
