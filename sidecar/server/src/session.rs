@@ -245,7 +245,18 @@ impl<S: Stream> Session<S> {
             Ok(Some(memory)) => {
                 let mut ok = BytesMut::new();
                 frame::answer(&mut ok, Answer::Ok);
-                self.stream.hand_over(&ok, memory.as_fd()).await?;
+                let handed = tokio::select! {
+                    biased;
+                    handed = self.stream.hand_over(&ok, memory.as_fd()) => handed,
+                    // As with every answer: who does not read it must not hold up the end.
+                    () = &mut self.drain => {
+                        timeout(DRAIN_WRITE, self.stream.hand_over(&ok, memory.as_fd())).await?
+                    }
+                };
+                if let Err(error) = handed {
+                    // The kernel may have too many descriptors under way. Nothing was sent, so this can be.
+                    frame::answer(out, Answer::Err(&format!("the memory cannot be handed over: {error}")));
+                }
             }
             Ok(None) => frame::answer(
                 out,
