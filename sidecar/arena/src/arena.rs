@@ -344,10 +344,15 @@ impl<C: Owned> Arena<C> {
     pub fn set_lease(&self, until: u64) {
         self.cells.store_release(at::LEASE, until);
     }
+
+    /// Tells readers that what they read here is of the past from now on.
+    pub fn retire(&self) {
+        self.cells.store_release(at::STATE, state::RETIRED);
+    }
 }
 
 impl<C: Owned> Drop for Arena<C> {
     fn drop(&mut self) {
-        self.cells.store_release(at::STATE, state::RETIRED);
+        self.retire();
     }
 }

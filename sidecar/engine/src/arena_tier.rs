@@ -83,6 +83,11 @@ impl ArenaTier {
         }
     }
 
+    /// Tells readers that the memory is of no use to them any more, though it may still be in use here.
+    pub fn retire(&self) {
+        self.arena.retire();
+    }
+
     /// Lets the arena have what large objects do not.
     fn balance(&mut self, now: Now) {
         let large = self.large.stats().bytes;

@@ -29,6 +29,9 @@ pub struct Backend {
 /// What unfinished requests may hold together where nobody says otherwise (64 MiB).
 const UNFINISHED_BYTES: usize = 64 << 20;
 
+/// As many hits of readers count at a time: a boast must not make the counters run over.
+const MOST_HITS: u64 = 1 << 32;
+
 /// How often one [`Backend::tend`] has the memory tier tend, at most.
 const MOST_TURNS: usize = 16;
 
@@ -91,7 +94,14 @@ impl Backend {
     /// memory held is forgotten, and a session that watches keys is closed, since its watch cannot be kept.
     pub fn replace(&self, other: Self) {
         self.unfinished.set_most(other.unfinished.most());
-        *self.kind.write().unwrap_or_else(PoisonError::into_inner) = other.current();
+        let mut kind = self.kind.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *kind, other.current());
+        // A command that still waits for Redis holds on to the old memory. Its readers do not, and nobody is answered
+        // from the new one before they know.
+        match &*old {
+            Kind::Memory(store) => lock(store).with_memory(|tier| tier.retire()),
+            Kind::Near(near) => near.with_memory(|tier| tier.retire()),
+        }
     }
 
     /// The figures as they are now.
@@ -152,6 +162,7 @@ impl Backend {
 
     /// Readers found so many keys in the memory; some of them are named.
     pub(crate) fn served(&self, hits: u64, sample: &[Bytes]) {
+        let hits = hits.min(MOST_HITS);
         match &*self.current() {
             Kind::Memory(store) => lock(store).served(hits, sample),
             Kind::Near(near) => near.served(hits, sample),
