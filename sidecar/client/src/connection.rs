@@ -90,11 +90,12 @@ impl Connection {
     /// # Errors
     /// [`Error::Refused`] where it is not shared.
     pub fn map(&mut self) -> Result<OwnedFd, Error> {
-        frame::map(&mut self.out);
-        self.send()?;
+        // Before it is asked: a descriptor beside the end of another answer would be lost.
         while self.unread > 0 {
             self.skip()?;
         }
+        frame::map(&mut self.out);
+        self.send()?;
         let mut memory = None;
         loop {
             if let Some((answered, length)) = frame::answered(&self.input)? {

@@ -114,8 +114,9 @@ impl SharedReader {
             self.hang_up();
         }
         let found = match self.link()?.get(key, value) {
-            // The sidecar may have restarted since the last question; a read can be asked twice.
-            Err(Error::Socket(_)) => {
+            // The sidecar may have restarted since the last question; a read can be asked twice. One that answers too
+            // late would do so again.
+            Err(Error::Socket(why)) if !is_late(&why) => {
                 self.hang_up();
                 self.link()?.get(key, value)
             }
@@ -189,6 +190,10 @@ enum Unmapped {
 fn open(connection: &mut Connection) -> Result<Reader, Unmapped> {
     let memory = connection.map()?;
     Ok(Reader::open(memory.as_fd())?)
+}
+
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 #[inline]
