@@ -118,32 +118,41 @@ fn a_lease_that_ran_out_is_believed_no_more() {
 fn a_reader_can_neither_write_nor_resize_nor_reseal() {
     let mut arena = shared(SMALLEST_CAPACITY);
     arena.set(b"a", b"untouched", NEVER, 1).expect("it fits");
-    let fd = arena.share().expect("seals").expect("a memfd").as_raw_fd();
+    let received =
+        arena.share().expect("seals").expect("a memfd").try_clone_to_owned().expect("a descriptor");
+    // As whoever may open it for writing, which is more than a reader of another user may.
+    let path = format!("/proc/{}/fd/{}", std::process::id(), received.as_raw_fd());
+    let anew = fs::OpenOptions::new().read(true).write(true).open(path).expect("the descriptor");
     let refused = |tried: io::Result<()>| {
         assert_eq!(tried.expect_err("refused").raw_os_error(), Some(rustix::io::Errno::PERM.raw_os_error()));
     };
-    // As whoever may open it for writing, which is more than a reader of another user may.
-    let path = format!("/proc/{}/fd/{fd}", std::process::id());
-    let file = fs::OpenOptions::new().read(true).write(true).open(path).expect("the descriptor");
-    refused(rustix::fs::ftruncate(&file, 0).map_err(Into::into));
-    refused(rustix::fs::ftruncate(&file, 1 << 30).map_err(Into::into));
-    refused(rustix::fs::fcntl_add_seals(&file, SealFlags::WRITE).map_err(Into::into));
-    refused(rustix::io::pwrite(&file, b"x", 0).map(drop).map_err(Into::into));
-    let punch = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
-    refused(rustix::fs::fallocate(&file, punch, 0, 4096).map_err(Into::into));
-    use rustix::mm::{MapFlags, ProtFlags};
-    let writable = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: the kernel chooses the address, and refuses.
-    let mapped =
-        unsafe { rustix::mm::mmap(std::ptr::null_mut(), 4096, writable, MapFlags::SHARED, &file, 0) };
-    refused(mapped.map(drop).map_err(Into::into));
-    // SAFETY: the kernel chooses the address, of a page that is readable only.
-    let mapped =
-        unsafe { rustix::mm::mmap(std::ptr::null_mut(), 4096, ProtFlags::READ, MapFlags::SHARED, &file, 0) };
-    let mapped = mapped.expect("reading is allowed");
-    // SAFETY: the page was mapped above and nothing refers to it.
-    let made_writable = unsafe { rustix::mm::mprotect(mapped, 4096, rustix::mm::MprotectFlags::WRITE) };
-    assert_eq!(made_writable, Err(rustix::io::Errno::ACCESS));
+    for file in [received.as_fd(), anew.as_fd()] {
+        refused(rustix::fs::ftruncate(file, 0).map_err(Into::into));
+        refused(rustix::fs::ftruncate(file, 1 << 30).map_err(Into::into));
+        refused(rustix::fs::fcntl_add_seals(file, SealFlags::WRITE).map_err(Into::into));
+        refused(rustix::io::pwrite(file, b"x", 0).map(drop).map_err(Into::into));
+        let punch = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+        refused(rustix::fs::fallocate(file, punch, 0, 4096).map_err(Into::into));
+        use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
+        let (none, writable) = (std::ptr::null_mut(), ProtFlags::READ | ProtFlags::WRITE);
+        // SAFETY: the kernel chooses the address, and refuses.
+        let mapped = unsafe { rustix::mm::mmap(none, 4096, writable, MapFlags::SHARED, file, 0) };
+        refused(mapped.map(drop).map_err(Into::into));
+        // SAFETY: the kernel chooses the address, of a page that is readable only.
+        let mapped = unsafe { rustix::mm::mmap(none, 4096, ProtFlags::READ, MapFlags::SHARED, file, 0) };
+        let mapped = mapped.expect("reading is allowed");
+        // SAFETY: the page was mapped above and nothing refers to it.
+        let made_writable = unsafe { rustix::mm::mprotect(mapped, 4096, MprotectFlags::WRITE) };
+        assert_eq!(made_writable, Err(rustix::io::Errno::ACCESS));
+        // SAFETY: as before.
+        let freed = unsafe { rustix::mm::madvise(mapped, 4096, Advice::LinuxRemove) };
+        assert!(freed.is_err(), "its pages can be taken away");
+        // SAFETY: as before. Of one's own, a private copy may be written to, and nobody sees it.
+        let private = unsafe { rustix::mm::mmap(none, 4096, writable, MapFlags::PRIVATE, file, 0) };
+        let private = private.expect("a copy of one's own").cast::<u8>();
+        // SAFETY: the page was mapped above, for writing, and nothing else refers to it.
+        unsafe { private.write_bytes(0xee, 4096) };
+    }
     let mut value = Vec::new();
     arena.get(&[b"a"], 1, |_, found| value.extend_from_slice(found.expect("still there").value));
     assert_eq!(value, b"untouched");
