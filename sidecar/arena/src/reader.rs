@@ -109,7 +109,7 @@ impl<C: Cells> Reader<C> {
                 Looked::NotHere { elsewhere } => elsewhere,
             };
             for distance in elsewhere.distances() {
-                if let Looked::Found(attempt) = self.look_in(table, home + distance, hash, key, value) {
+                if let Looked::Found(attempt) = self.look_in(table, home.saturating_add(distance), hash, key, value) {
                     return attempt;
                 }
             }
@@ -129,7 +129,7 @@ impl<C: Cells> Reader<C> {
         let frontier = self.cells.load(at::FRONTIER) as u32;
         match here {
             Some((_, home)) if home < frontier => {
-                [home_in(1 - current), here.filter(|_| home + PROBES >= frontier)]
+                [home_in(1 - current), here.filter(|_| home.saturating_add(PROBES) >= frontier)]
             }
             _ => [here, None],
         }
@@ -190,6 +190,10 @@ impl<C: Cells> Reader<C> {
     /// Copies value and key, whatever they are; `None` when they would not end before `end`.
     #[inline]
     fn copy(&self, entry: usize, end: usize, key_len: usize, value: &mut Vec<u8>) -> Option<u64> {
+        // What a lane names may be any word, for a moment the last one, too.
+        if entry + HEADER_WORDS > end {
+            return None;
+        }
         let tail = Tail::unpack(self.cells.load(entry + 1));
         let bytes = tail.value_len as usize + key_len;
         let words = slot_words(key_len, tail.value_len as usize);
