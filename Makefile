@@ -5,7 +5,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/synapse
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export SYNAPSE_CACHE := $(CACHE)
 
-.PHONY: help deps check test deny advisories crds images bench bench-cache demo demo-down
+.PHONY: help deps check test fuzz deny advisories crds images bench bench-cache demo demo-down
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ test: deps ## Everything: check, dependencies' licences and arrows, real Redis, 
 
 deny: deps ## Licences, bans (the arrows between crates) and sources
 	@e2e/verify deny
+
+fuzz: ## Fuzz the decoders and the arena, FUZZ_SECONDS each (60); what fails is kept in the cache
+	@fuzz/run
 
 advisories: deps ## Known vulnerabilities of the dependencies (needs the advisory database)
 	@"$(CACHE)/tools/bin/cargo-deny" check advisories

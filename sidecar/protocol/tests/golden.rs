@@ -51,3 +51,16 @@ fn answers() {
     assert_eq!(encoded(Answer::Miss), vector("miss"));
     assert_eq!(encoded(Answer::Err(&BodyError::UnknownOp(9).to_string())), vector("err"));
 }
+
+#[test]
+fn fuzzing_begins_with_them() {
+    let rows = PAGE.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    let vectors = rows.filter(|(_, rest)| rest.split('`').nth(1).is_some_and(|hex| hex.starts_with("0")));
+    let mut count = 0;
+    for (name, _) in vectors {
+        let seed = std::fs::read(format!("{}/../../fuzz/corpus/frames/{name}", env!("CARGO_MANIFEST_DIR")));
+        assert_eq!(seed.expect(name), vector(name), "{name}");
+        count += 1;
+    }
+    assert!(count >= 15, "{count} vectors");
+}
