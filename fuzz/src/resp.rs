@@ -43,6 +43,7 @@ fn as_a_session(pieces: &mut dyn Iterator<Item = &[u8]>) -> Decoded {
     let mut commands: Vec<Vec<Bytes>> = Vec::new();
     for piece in pieces {
         input.extend_from_slice(piece);
+        let held = input.len();
         let is_over = loop {
             match look(&input) {
                 Look::Whole(plain, length) => {
@@ -53,8 +54,10 @@ fn as_a_session(pieces: &mut dyn Iterator<Item = &[u8]>) -> Decoded {
                 Look::Other => break false,
             }
         };
-        if is_over {
+        if is_over || input.len() < held {
             decoder.reset();
+        }
+        if is_over {
             continue;
         }
         let outcome = decoder.decode(&mut input, &mut batch);

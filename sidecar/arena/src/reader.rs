@@ -109,7 +109,9 @@ impl<C: Cells> Reader<C> {
                 Looked::NotHere { elsewhere } => elsewhere,
             };
             for distance in elsewhere.distances() {
-                if let Looked::Found(attempt) = self.look_in(table, home.saturating_add(distance), hash, key, value) {
+                if let Looked::Found(attempt) =
+                    self.look_in(table, home.saturating_add(distance), hash, key, value)
+                {
                     return attempt;
                 }
             }

@@ -13,3 +13,4 @@ mod limits;
 mod memory;
 mod redis;
 mod traces;
+mod wire;

@@ -18,7 +18,7 @@ fn without_shared_reads_the_socket_is_asked_and_the_reader_says_why() {
     assert_eq!(sidecar.counted("synapse_requests_total", &["command=\"get\"", "outcome=\"hit\""]), 20);
     assert!(!reader.is_shared());
     let why = reader.why_not().unwrap();
-    assert!(why.contains("memory.sharedReads is not true"), "{why}");
+    assert!(why.contains("memory.sharedReads is not Enabled"), "{why}");
     let nowhere = SharedReader::connect(sidecar.dir.path().join("nowhere")).unwrap_err().to_string();
     assert!(nowhere.contains("socket"), "{nowhere}");
 }

@@ -41,7 +41,7 @@ fn a_hit_is_read_without_a_request_and_reported() {
 
 #[test]
 fn what_readers_are_served_outlives_what_nobody_reads() {
-    let sidecar = Sidecar::start("memory: {capacity: 1Mi, sharedReads: true}\n");
+    let sidecar = Sidecar::start("memory: {capacity: 1Mi, sharedReads: Enabled}\n");
     let (mut client, mut reader) = (sidecar.client(), sidecar.reader());
     assert_eq!(client.ask(&["SET", "hot", "1"]), "OK");
     for n in 0..20_000 {
@@ -126,7 +126,7 @@ fn versioned(key: usize, version: u64) -> String {
 fn an_eviction_storm_shows_readers_nothing_old_and_nothing_foreign() {
     const KEYS: usize = 64;
     const ROUNDS: u64 = 150;
-    let sidecar = Sidecar::start("memory: {capacity: 1Mi, sharedReads: true}\n");
+    let sidecar = Sidecar::start("memory: {capacity: 1Mi, sharedReads: Enabled}\n");
     let acknowledged: Vec<AtomicU64> = (0..KEYS).map(|_| AtomicU64::new(0)).collect();
     let sent: Vec<AtomicU64> = (0..KEYS).map(|_| AtomicU64::new(0)).collect();
     let is_over = AtomicBool::new(false);

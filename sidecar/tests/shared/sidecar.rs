@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use synapse_client::shared::SharedReader;
 
 /// A configuration that shares reads.
-pub(crate) const SHARED: &str = "memory: {capacity: 8Mi, sharedReads: true}\n";
+pub(crate) const SHARED: &str = "memory: {capacity: 8Mi, sharedReads: Enabled}\n";
 
 /// A sidecar; killed with the value.
 pub(crate) struct Sidecar {
