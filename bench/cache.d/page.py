@@ -1,6 +1,7 @@
 """Writes parts of docs/benchmarks.md, each between markers of its own, and leaves everything else as it is."""
 
 import os
+import sys
 
 HEADING = "# Benchmarks\n"
 
@@ -35,3 +36,8 @@ def cell(figure, shown="{:,.0f}", base=False):
     """A figure with its ratio, and between which ratios the rounds lie."""
     text = shown.format(figure.median)
     return text if base else f"{text} **{figure.ratio:.2f}** ({figure.least:.2f}-{figure.most:.2f})"
+
+
+if __name__ == "__main__":
+    # page.py PAGE PART: puts what standard input says.
+    put(sys.argv[1], sys.argv[2], sys.stdin.read().rstrip("\n").split("\n"))

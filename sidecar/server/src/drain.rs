@@ -108,34 +108,50 @@ impl std::fmt::Debug for Draining {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
     use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    /// Longer than any wake-up takes.
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     #[tokio::test]
     async fn who_waits_is_woken_by_the_signal_or_its_end() {
         for by_dropping in [false, true] {
             let (signal, drain) = channel();
-            let (early, mut kept) = (drain.clone(), drain.watch());
-            let early = tokio::spawn(async move { early.draining().await });
-            let kept = tokio::spawn(async move {
-                // Looked at more than once before the end comes.
-                for _ in 0..3 {
-                    let looked = tokio::time::timeout(Duration::from_millis(1), &mut kept).await;
-                    assert!(looked.is_err(), "nobody asked yet");
-                }
-                kept.await;
-            });
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            assert!(!drain.is_draining());
+            let mut kept = drain.watch();
+            // Looked at more than once before the end comes.
+            for _ in 0..3 {
+                let look = poll_fn(|context| Poll::Ready(Pin::new(&mut kept).poll(context)));
+                assert!(look.await.is_pending() && !drain.is_draining());
+            }
+            let asked = drain.clone();
+            let early = tokio::spawn(async move { asked.draining().await });
+            // There is one thread: the task waits when this one goes on.
+            tokio::task::yield_now().await;
             if by_dropping {
                 drop(signal);
             } else {
                 signal.drain();
+                assert!(drain.is_draining());
                 std::mem::forget(signal);
             }
-            early.await.unwrap();
-            kept.await.unwrap();
-            assert!(drain.is_draining());
-            drain.draining().await;
+            timeout(PATIENCE, kept).await.unwrap();
+            timeout(PATIENCE, early).await.unwrap().unwrap();
+            timeout(PATIENCE, drain.draining()).await.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_another_task_goes_on_with_wakes_that_one() {
+        let (signal, drain) = channel();
+        let mut kept = drain.watch();
+        let look = poll_fn(|context| Poll::Ready(Pin::new(&mut kept).poll(context)));
+        assert!(look.await.is_pending());
+        let other = tokio::spawn(kept);
+        tokio::task::yield_now().await;
+        signal.drain();
+        timeout(PATIENCE, other).await.unwrap().unwrap();
     }
 }

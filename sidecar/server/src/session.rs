@@ -13,6 +13,7 @@ use synapse_protocol::limits::MAX_REQUEST_BYTES;
 use synapse_protocol::plain::Look;
 use synapse_protocol::{http, resp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::answers::{Answers, FrameAnswers, RespAnswers};
@@ -81,6 +82,8 @@ pub(crate) struct Session<S> {
     reads_left: usize,
     /// The room that is made for the next read.
     room: usize,
+    /// Whether the last read filled it: then there is more, and others have their turn first.
+    is_filled: bool,
     /// Bytes that a request whose beginning has come still lacks, as far as that is known.
     missing: usize,
 }
@@ -97,6 +100,7 @@ impl<S: Stream> Session<S> {
             drain: drain.watch(),
             reads_left,
             room: LEAST_READ_BYTES,
+            is_filled: false,
             missing: 0,
         }
     }
@@ -382,6 +386,9 @@ impl<S: Stream> Session<S> {
         if self.input.is_empty() && self.input.capacity() > KEPT_BYTES {
             self.input = BytesMut::new();
         }
+        if std::mem::take(&mut self.is_filled) {
+            yield_now().await;
+        }
         // An unfinished request grows by what arrived, never by what it announced.
         self.share.hold(self.input.len().saturating_sub(KEPT_BYTES))?;
         // Most of a large request is read into room that is made once.
@@ -405,6 +412,7 @@ impl<S: Stream> Session<S> {
 
     /// Learns from the size of a read how much room the next one needs; false for the last.
     fn note(&mut self, read: usize) -> bool {
+        self.is_filled = read >= self.room;
         if read >= self.room {
             self.room = (self.room * 4).min(MOST_READ_BYTES);
         } else if read < self.room / 8 {
