@@ -77,9 +77,10 @@ impl ArenaTier {
     /// # Errors
     /// When no descriptor is left to be had.
     pub fn descriptor(&self) -> io::Result<Option<OwnedFd>> {
-        match self.arena.share() {
-            Ok(Some(fd)) if self.is_shared => fd.try_clone_to_owned().map(Some),
-            _ => Ok(None),
+        // Asking the arena seals its memory, and then no page goes back.
+        match self.is_shared {
+            true => self.arena.share()?.map(|fd| fd.try_clone_to_owned()).transpose(),
+            false => Ok(None),
         }
     }
 
@@ -258,6 +259,20 @@ mod tests {
         }
         assert!(tier.arena.stats().resident_bytes > CAPACITY * 95 / 100, "{:?}", tier.arena.stats());
         assert!(held(&tier) <= CAPACITY);
+    }
+
+    #[test]
+    fn who_asks_in_vain_for_memory_that_is_not_shared_does_not_keep_it_from_changing_hands() {
+        let (clock, mut tier) = (ManualClock::default(), ArenaTier::new(CAPACITY).unwrap());
+        assert!(tier.descriptor().unwrap().is_none());
+        for n in 0..40_000 {
+            let _ = tier.set(format!("small:{n}").as_bytes(), &[7; 400], Deadline::NEVER, clock.now());
+        }
+        for n in 0..20 {
+            let _ = tier.set(format!("large:{n}").as_bytes(), &[7; 500_000], Deadline::NEVER, clock.now());
+            assert!(held(&tier) <= CAPACITY, "{} of {CAPACITY} bytes after {n} large ones", held(&tier));
+        }
+        assert!(tier.has_large());
     }
 
     #[test]
