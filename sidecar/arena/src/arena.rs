@@ -99,7 +99,11 @@ impl Arena<Region> {
     /// # Errors
     /// What the kernel says to the seals.
     pub fn share(&self) -> io::Result<Option<BorrowedFd<'_>>> {
-        self.cells.share()
+        let shared = self.cells.share()?;
+        if shared.is_some() {
+            self.cells.announce_end(at::OWNER);
+        }
+        Ok(shared)
     }
 }
 

@@ -27,6 +27,9 @@ pub mod at {
     pub const CLOCK: usize = 9;
     /// The last millisecond at which readers may trust the memory; `u64::MAX` for ever.
     pub const LEASE: usize = 10;
+    /// The number of a thread of the owner; [`super::DIED`] as soon as it, and with it the owner, has ended. 0 where the
+    /// kernel does not say.
+    pub const OWNER: usize = 11;
     /// Which of both tables is complete, or still holds what has not moved to the other: 0 or 1.
     pub const CURRENT: usize = 16;
     /// Buckets of the current table, counted from 0, that have moved to the other one.
@@ -44,6 +47,9 @@ pub mod state {
     /// Its owner has left it: what it holds is of the past.
     pub const RETIRED: u64 = 2;
 }
+
+/// The bit of the word [`at::OWNER`] that the kernel sets when the owner has ended.
+pub const DIED: u64 = 1 << 30;
 
 /// The two low bits of a generation word: what its segment is. The other bits count how often that changed.
 pub mod kind {

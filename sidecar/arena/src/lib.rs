@@ -15,6 +15,7 @@ pub mod hash;
 mod heat;
 mod index;
 pub mod layout;
+mod obituary;
 mod one_key;
 pub mod reader;
 pub mod region;

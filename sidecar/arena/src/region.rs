@@ -5,12 +5,14 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::cells::{Cells, Owned};
+use crate::obituary::Obituary;
 
 /// Bytes in a word.
 pub const WORD: usize = size_of::<u64>();
@@ -26,7 +28,11 @@ pub struct Region {
 
 enum Backing {
     Heap,
-    Memfd(OwnedFd),
+    Memfd {
+        fd: OwnedFd,
+        /// Says in the memory when this process has ended; once it is shared.
+        obituary: OnceLock<Option<Obituary>>,
+    },
     /// Mapped read-only from another process.
     Borrowed,
 }
@@ -67,7 +73,7 @@ impl Region {
         // owner with SIGBUS.
         rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW)?;
         let base = map(&fd, words, ProtFlags::READ | ProtFlags::WRITE)?;
-        Ok(Self { base, words, backing: Backing::Memfd(fd) })
+        Ok(Self { base, words, backing: Backing::Memfd { fd, obituary: OnceLock::new() } })
     }
 
     /// Another process's memory, to be read: all of it, and exactly as long as its owner made it.
@@ -94,12 +100,26 @@ impl Region {
     /// # Errors
     /// What the kernel says: `F_SEAL_FUTURE_WRITE` needs Linux 5.1.
     pub fn share(&self) -> io::Result<Option<BorrowedFd<'_>>> {
-        let Backing::Memfd(fd) = &self.backing else { return Ok(None) };
+        let Backing::Memfd { fd, .. } = &self.backing else { return Ok(None) };
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL;
         if !rustix::fs::fcntl_get_seals(fd)?.contains(seals) {
             rustix::fs::fcntl_add_seals(fd, seals)?;
         }
         Ok(Some(fd.as_fd()))
+    }
+
+    /// Has the kernel set [`crate::layout::DIED`] in the word `at`, which is 0, when this process ends, whatever it ends
+    /// by. Where it does not do that the word stays 0.
+    ///
+    /// # Panics
+    /// When there is no such word.
+    #[expect(unsafe_code, reason = "hands a word of the memory to a thread")]
+    pub(crate) fn announce_end(&self, at: usize) {
+        let word = NonNull::from(&self.cells()[at]);
+        if let Backing::Memfd { obituary, .. } = &self.backing {
+            // SAFETY: the word is in the mapping, which is writable, and `drop` ends the obituary before it unmaps it.
+            obituary.get_or_init(|| unsafe { Obituary::of(word) }.ok());
+        }
     }
 
     #[expect(unsafe_code, reason = "the words behind the pointer, as a slice")]
@@ -184,7 +204,7 @@ impl Owned for Region {
     }
 
     fn release(&self, at: usize, words: usize) -> bool {
-        let Backing::Memfd(fd) = &self.backing else { return false };
+        let Backing::Memfd { fd, .. } = &self.backing else { return false };
         let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         rustix::fs::fallocate(fd, punch, (at * WORD) as u64, (words * WORD) as u64).is_ok()
     }
@@ -193,10 +213,14 @@ impl Owned for Region {
 impl Drop for Region {
     #[expect(unsafe_code, reason = "memory goes back to where it came from")]
     fn drop(&mut self) {
+        if let Backing::Memfd { obituary, .. } = &mut self.backing {
+            // It writes to the memory until it has ended.
+            drop(obituary.take());
+        }
         match self.backing {
             // SAFETY: `heap` got it from the allocator with the same layout, and nothing borrows it any more.
             Backing::Heap => unsafe { dealloc(self.base.as_ptr().cast(), heap_layout(self.words)) },
-            Backing::Memfd(_) | Backing::Borrowed => {
+            Backing::Memfd { .. } | Backing::Borrowed => {
                 // SAFETY: `map` made this mapping with this length, and nothing borrows it any more.
                 let unmapped = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.words * WORD) };
                 debug_assert!(unmapped.is_ok(), "munmap: {unmapped:?}");
@@ -209,7 +233,7 @@ impl fmt::Debug for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let backing = match self.backing {
             Backing::Heap => "heap",
-            Backing::Memfd(_) => "memfd",
+            Backing::Memfd { .. } => "memfd",
             Backing::Borrowed => "borrowed",
         };
         f.debug_struct("Region").field("bytes", &(self.words * WORD)).field("backing", &backing).finish()
