@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, io};
 
 use synapse_client::shared::SharedReader;
@@ -143,4 +143,40 @@ fn readers_never_believe_a_sidecar_that_another_has_replaced() {
         "{restarts} restarts ({RESTARTS}=100 for more), {hits} hits, {failures} reads while nobody was there"
     );
     assert!(hits > restarts * 10);
+}
+
+#[test]
+fn a_sidecar_that_stands_still_is_believed_until_its_lease_runs_out() {
+    let sidecar = Sidecar::start(SHARED);
+    assert_eq!(sidecar.client().ask(&["SET", KEY, "1"]), "OK");
+    let (is_over, last) = (AtomicBool::new(false), AtomicU64::new(0));
+    let begun = Instant::now();
+    let elapsed = || begun.elapsed().as_millis() as u64;
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let (mut reader, mut value) = (sidecar.reader(), Vec::new());
+            while !is_over.load(Ordering::Acquire) {
+                let before = elapsed();
+                assert!(reader.get(KEY.as_bytes(), &mut value).unwrap());
+                last.store(before, Ordering::Release);
+            }
+            reader.is_shared()
+        });
+        eventually("it reads", || last.load(Ordering::Acquire) > 0);
+        sidecar.signal("-STOP");
+        let stopped = elapsed();
+        // It asks over the socket now, where nobody answers.
+        eventually("reads have ended", || elapsed() > last.load(Ordering::Acquire) + 400);
+        let most = stopped + 500 + 50;
+        assert!(
+            last.load(Ordering::Acquire) <= most,
+            "{} ms after the end",
+            last.load(Ordering::Acquire) - stopped
+        );
+        sidecar.signal("-CONT");
+        let thawed = elapsed();
+        eventually("it reads again", || last.load(Ordering::Acquire) > thawed + 200);
+        is_over.store(true, Ordering::Release);
+        assert!(reader.join().unwrap(), "it has the memory again");
+    });
 }
