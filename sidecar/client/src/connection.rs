@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use rustix::io::retry_on_intr;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use synapse_protocol::frame::client::{self as frame, Answered, NoAnswer, TooLong};
 
@@ -164,7 +165,13 @@ impl Connection {
             }
             let start = self.input.len();
             self.input.resize(start + READ_BYTES, 0);
-            let read = self.stream.read(&mut self.input[start..]);
+            // A signal interrupts it even where its handler restarts calls, for there is a timeout.
+            let read = loop {
+                match self.stream.read(&mut self.input[start..]) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    read => break read,
+                }
+            };
             self.input.truncate(start + read.as_ref().map_or(0, |read| *read));
             if read? == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
@@ -204,7 +211,9 @@ fn unexpected(answered: Answered<'_>) -> Error {
 fn receive(stream: &UnixStream, into: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(stream, &mut [IoSliceMut::new(into)], &mut beside, RecvFlags::CMSG_CLOEXEC)?;
+    let received = retry_on_intr(|| {
+        recvmsg(stream, &mut [IoSliceMut::new(into)], &mut beside, RecvFlags::CMSG_CLOEXEC)
+    })?;
     let mut descriptor = None;
     for message in beside.drain() {
         if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
