@@ -22,7 +22,7 @@ pub(crate) fn run(data: &[u8]) {
         _ => Arena::new(SMALLEST_CAPACITY),
     }
     .expect("the smallest capacity");
-    let shared = if data.len() % 4 == 0 { arena.share().expect("seals") } else { None };
+    let shared = if data.len().is_multiple_of(4) { arena.share().expect("seals") } else { None };
     let mut reader = shared.map(|fd| Reader::open(fd).expect("an arena"));
     let (mut model, mut now, mut work) = (Contents::new(), 1_u64, 0);
     let mut input = data.iter().copied();

@@ -9,7 +9,8 @@ use crate::cells::Cells;
 use crate::entry::{HEADER_WORDS, Head, Tail, slot_words};
 use crate::hash::{Hash, Seed};
 use crate::layout::{
-    BUCKET_WORDS, DIED, Elsewhere, PROBES, Plan, Unreadable, at, elsewhere, home, kind, lanes_with, seed, state,
+    BUCKET_WORDS, DIED, Elsewhere, PROBES, Plan, Unreadable, at, elsewhere, home, kind, lanes_with, seed,
+    state,
 };
 use crate::region::{Region, WORD};
 
@@ -79,7 +80,8 @@ impl<C: Cells> Reader<C> {
     pub fn get(&mut self, key: &[u8], now: u64, value: &mut Vec<u8>) -> Look {
         let hash = self.seed.hash(key);
         for _ in 0..=RETRIES {
-            let is_left = self.cells.load_acquire(at::STATE) != state::LIVE || now > self.cells.load(at::LEASE);
+            let is_left =
+                self.cells.load_acquire(at::STATE) != state::LIVE || now > self.cells.load(at::LEASE);
             if is_left || self.cells.load_acquire(at::OWNER) & DIED != 0 {
                 return Look::Gone;
             }
