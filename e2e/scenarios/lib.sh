@@ -165,6 +165,13 @@ operator_back() {
     ko scale deployment/synapse-operator --replicas=2 >/dev/null
     operator_ready >/dev/null
     note "the operator is back and Ready"
+    # The API server's way to its Service is laid a moment later.
+    eventually 30 "a pod would get its sidecar" would_inject
+}
+
+would_inject() {
+    k run asks --image=none --restart=Never --annotations=synapse.dev/inject=any --dry-run=server \
+        --output=jsonpath='{.spec.initContainers[*].name}' | grep -q synapse-sidecar
 }
 
 # === objects ===
