@@ -28,7 +28,7 @@ def hits(run):
     """Every workload, in every server, at each size of resident memory."""
     lines, names = [], [one.name for one in CONTESTANTS]
     shares = {name: 0.8 for name in names}
-    for size in (32,) if run.short else (64, 256):
+    for size in (32,) if run.short else run.sizes:
         keys = size * (10_000 if run.short else 25_000)
         prime, measured = 2 * keys, keys
         workloads = WORKLOADS[1:2] if run.short else WORKLOADS
