@@ -255,7 +255,15 @@ impl Index {
                 }
             }
         };
-        if self.is_moving() && bucket < self.frontier {
+        if !self.is_moving() {
+            // Its home says where else what is at home there is named.
+            within(self.current, bucket, bucket);
+            for distance in elsewhere(cells, self.bucket(self.current, bucket)).distances() {
+                within(self.current, bucket + distance, bucket + distance);
+            }
+            return end;
+        }
+        if bucket < self.frontier {
             let new = self.tables[1 - self.current].buckets;
             within(1 - self.current, home(place, new), home((end - 1) as u32, new) + PROBES);
         }
