@@ -1,20 +1,18 @@
 //! One connection from its first byte to its last: read, decode all that came, execute, write once.
 
+mod transfer;
+
 use std::io;
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 use synapse_core::reply::Reply;
 use synapse_protocol::batch::Batch;
 use synapse_protocol::detect::{Wire, detect};
 use synapse_protocol::frame::{self, Answer};
-use synapse_protocol::limits::MAX_REQUEST_BYTES;
 use synapse_protocol::plain::Look;
 use synapse_protocol::{http, resp};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::io::AsyncWriteExt;
 
 use crate::answers::{Answers, FrameAnswers, RespAnswers};
 use crate::budget::Share;
@@ -22,37 +20,11 @@ use crate::drain::{Drain, Draining};
 use crate::execute::{Executor, Next, Progress};
 use crate::handover::Stream;
 use crate::http_cache;
+use crate::session::transfer::{LEAST_READ_BYTES, READS_WHILE_DRAINING};
 
 const GET: Bytes = Bytes::from_static(b"GET");
 const SET: Bytes = Bytes::from_static(b"SET");
 const EX: Bytes = Bytes::from_static(b"EX");
-
-/// As much room is made for one read: little for a client that says little, so that ten thousand idle ones cost little,
-/// and more for one that fills it.
-const LEAST_READ_BYTES: usize = 1 << 10;
-const MOST_READ_BYTES: usize = 16 << 10;
-
-/// As much room is made at once for a request that says how large it is, or as much again as has arrived of it.
-const MOST_ROOM_BYTES: usize = 1 << 20;
-
-/// Buffers above this size are given back when they are empty: one large value does not cost memory for ever.
-const KEPT_BYTES: usize = 64 << 10;
-
-/// Reads that a session still makes when the end was asked for: what the client had sent by then.
-const READS_WHILE_DRAINING: usize = 16;
-
-/// How long a session waits for each of them. What lies in the socket is seen at the next turn of the reactor, not at
-/// the moment when the end is asked for.
-const DRAIN_QUIET: Duration = Duration::from_millis(20);
-
-/// How long a client may take to read an answer when the end was asked for.
-const DRAIN_WRITE: Duration = Duration::from_secs(1);
-
-/// How long a client whose request was refused may pause before the connection is closed.
-const REFUSAL_QUIET: Duration = Duration::from_secs(1);
-
-/// HTTP's "Content Too Large".
-const TOO_LARGE: u16 = 413;
 
 /// What comes after the plain requests that were answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,31 +104,6 @@ impl<S: Stream> Session<S> {
             Err(error) => Err(error),
             Ok(()) => self.stream.shutdown().await,
         }
-    }
-
-    /// Says why the request is not taken, and lets the client say the rest of it: most read only then.
-    async fn refuse(&mut self, wire: Wire, why: &str) -> io::Result<()> {
-        let mut out = BytesMut::new();
-        match wire {
-            Wire::Resp => {
-                let mut answers = RespAnswers::default();
-                answers.reply(self.executor.client().version, &Reply::error_text(format!("ERR {why}")));
-                out = answers.out;
-            }
-            Wire::Frames => frame::answer(&mut out, Answer::Err(why)),
-            Wire::Http => http_cache::refuse(TOO_LARGE, why, &mut out),
-        }
-        self.input = BytesMut::new();
-        self.write(&mut out).await?;
-        self.stream.shutdown().await?;
-        let (mut rest, mut left) = (vec![0; MOST_READ_BYTES], MAX_REQUEST_BYTES);
-        while left > 0 && !self.drain.is_over() {
-            match timeout(REFUSAL_QUIET, self.stream.read(&mut rest)).await {
-                Ok(Ok(read)) if read > 0 => left = left.saturating_sub(read),
-                _ => break,
-            }
-        }
-        Ok(())
     }
 
     async fn resp(&mut self) -> io::Result<()> {
@@ -243,38 +190,6 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// Answers MAP.
-    async fn hand_over_memory(&mut self, out: &mut BytesMut) -> io::Result<()> {
-        match self.executor.backend().descriptor() {
-            Ok(Some(memory)) => {
-                let mut ok = BytesMut::new();
-                frame::answer(&mut ok, Answer::Ok);
-                let handed = tokio::select! {
-                    biased;
-                    handed = self.stream.hand_over(&ok, memory.as_fd()) => handed,
-                    // As with every answer: who does not read it must not hold up the end.
-                    () = &mut self.drain => {
-                        timeout(DRAIN_WRITE, self.stream.hand_over(&ok, memory.as_fd())).await?
-                    }
-                };
-                if let Err(error) = handed {
-                    // The kernel may have too many descriptors under way. Nothing was sent, so this can be.
-                    frame::answer(out, Answer::Err(&format!("the memory cannot be handed over: {error}")));
-                }
-            }
-            Ok(None) => frame::answer(
-                out,
-                Answer::Err(
-                    "the memory is not shared: memory.sharedReads is not Enabled, or the kernel gave none",
-                ),
-            ),
-            Err(error) => {
-                frame::answer(out, Answer::Err(&format!("the memory cannot be handed over: {error}")))
-            }
-        }
-        Ok(())
-    }
-
     async fn http(&mut self) -> io::Result<()> {
         let (mut decoder, mut out) = (http::request::Decoder::default(), BytesMut::new());
         loop {
@@ -353,73 +268,6 @@ impl<S: Stream> Session<S> {
         batch.clear();
         Ok(after)
     }
-
-    async fn write(&mut self, out: &mut BytesMut) -> io::Result<()> {
-        if out.is_empty() {
-            return Ok(());
-        }
-        // Most answers go at once.
-        let sent = match self.stream.send_now(out) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            sent => sent?,
-        };
-        let mut rest = &out[sent..];
-        let written = tokio::select! {
-            biased;
-            written = self.stream.write_all_buf(&mut rest) => Some(written),
-            () = &mut self.drain => None,
-        };
-        match written {
-            Some(written) => written?,
-            // One client that does not read must not hold up the end for the whole grace period.
-            None => timeout(DRAIN_WRITE, self.stream.write_all_buf(&mut rest)).await??,
-        }
-        out.clear();
-        if out.capacity() > KEPT_BYTES {
-            *out = BytesMut::new();
-        }
-        Ok(())
-    }
-
-    /// Reads on; false when the client has said all, or the server drains and nothing more is there.
-    async fn read(&mut self) -> io::Result<bool> {
-        if self.input.is_empty() && self.input.capacity() > KEPT_BYTES {
-            self.input = BytesMut::new();
-        }
-        if std::mem::take(&mut self.is_filled) {
-            yield_now().await;
-        }
-        // An unfinished request grows by what arrived, never by what it announced.
-        self.share.hold(self.input.len().saturating_sub(KEPT_BYTES))?;
-        // Most of a large request is read into room that is made once.
-        self.input.reserve(self.missing.min(MOST_ROOM_BYTES.max(self.input.len())).max(self.room));
-        if !self.drain.is_over() {
-            tokio::select! {
-                biased;
-                read = self.stream.read_buf(&mut self.input) => return Ok(self.note(read?)),
-                () = &mut self.drain => {}
-            }
-        }
-        if self.reads_left == 0 {
-            return Ok(false);
-        }
-        self.reads_left -= 1;
-        match timeout(DRAIN_QUIET, self.stream.read_buf(&mut self.input)).await {
-            Ok(read) => Ok(self.note(read?)),
-            Err(_) => Ok(false),
-        }
-    }
-
-    /// Learns from the size of a read how much room the next one needs; false for the last.
-    fn note(&mut self, read: usize) -> bool {
-        self.is_filled = read >= self.room;
-        if read >= self.room {
-            self.room = (self.room * 4).min(MOST_READ_BYTES);
-        } else if read < self.room / 8 {
-            self.room = (self.room / 4).max(LEAST_READ_BYTES);
-        }
-        read > 0
-    }
 }
 
 #[cfg(test)]
@@ -428,6 +276,8 @@ mod tests {
 
     use synapse_core::clock::SystemClock;
     use synapse_engine::arena_tier::ArenaTier;
+
+    use tokio::io::AsyncReadExt;
 
     use super::*;
     use crate::backend::Backend;
