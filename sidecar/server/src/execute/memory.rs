@@ -7,11 +7,10 @@ use synapse_engine::command::Op;
 use synapse_engine::store::{Store, Watch};
 use synapse_protocol::batch::Batch;
 
-use super::{EXCESSIVE, KEYS_AT_ONCE, Progress, keys_of_gets};
+use super::{EXCESSIVE, KEYS_AT_ONCE, Progress, keys_of_gets, plain};
 use crate::answers::Answers;
 use crate::client::connection::Server;
 use crate::client::{Client, Queued, Step};
-use crate::metrics::Outcome;
 
 /// Executes the commands of `batch` from a position on.
 pub(super) fn execute<M: Memory>(
@@ -79,18 +78,7 @@ fn get_run<M: Memory>(
 ) -> usize {
     let mut keys = [b"".as_slice(); KEYS_AT_ONCE];
     let keys = keys_of_gets(batch, from, &mut keys);
-    let (mut answered, mut hits) = (0, 0);
-    store.read(keys, now, |_, found| {
-        // Once the outbox is full, the rest of the run is left for the next turn.
-        if answered == 0 || !answers.is_full() {
-            answers.value(client.version, found.map(|found| found.value));
-            answered += 1;
-            hits += usize::from(found.is_some());
-        }
-    });
-    client.metrics().count_many(Op::Get, Outcome::Hit, hits as u64);
-    client.metrics().count_many(Op::Get, Outcome::Miss, (answered - hits) as u64);
-    answered
+    plain::read(store, client, keys, now, answers)
 }
 
 /// Executes the commands of a transaction, one after the other with nothing in between.

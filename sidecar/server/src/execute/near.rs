@@ -11,11 +11,10 @@ use synapse_engine::store::{MAX_REPLY_BYTES, REPLY_TOO_LARGE};
 use synapse_protocol::batch::Batch;
 use synapse_protocol::resp::Version;
 
-use super::{EXCESSIVE, KEYS_AT_ONCE, Progress, keys_of_gets};
+use super::{EXCESSIVE, KEYS_AT_ONCE, Progress, keys_of_gets, plain};
 use crate::answers::Answers;
 use crate::client::connection::Server;
 use crate::client::{self, Client, Step};
-use crate::metrics::Outcome;
 
 /// Keys that go to Redis together at first, before the sizes of a session's values are known.
 const FIRST_KEYS: usize = 64;
@@ -263,17 +262,7 @@ fn front<M: Memory, C: Clock>(
 ) -> usize {
     let mut keys = [b"".as_slice(); KEYS_AT_ONCE];
     let keys = keys_of_gets(batch, from, &mut keys);
-    let mut is_first = true;
-    let hits = near.read_front(keys, clock.now(), |found| {
-        // Once the outbox is full, the rest of the run is left for the next turn.
-        let has_room = std::mem::replace(&mut is_first, false) || !answers.is_full();
-        if has_room {
-            answers.value(client.version, Some(found.value));
-        }
-        has_room
-    });
-    client.metrics().count_many(Op::Get, Outcome::Hit, hits as u64);
-    hits
+    plain::copies(near, client, keys, clock.now(), answers)
 }
 
 fn request(command: &'static Command, args: Vec<Bytes>) -> Request {

@@ -100,7 +100,7 @@ pub(super) fn memory<'a, M: Memory>(
         let after = requests.run(&mut run);
         if run.count > 0 {
             let answered = match run.kind {
-                Kind::Reads => read(store, client, &run, now, answers),
+                Kind::Reads => read(store, client, run.keys(), now, answers),
                 Kind::Writes => write(store, client, &run, now, answers),
             };
             requests.taken = run.ends[answered - 1];
@@ -116,16 +116,17 @@ pub(super) fn memory<'a, M: Memory>(
     }
 }
 
-/// Looks up a run and answers as many requests as there is room for, at least one.
-fn read<M: Memory>(
+/// Answers the reads of `keys`, looked up together, as far as there is room for the answers; returns how many those were,
+/// at least one.
+pub(super) fn read<M: Memory>(
     store: &mut Store<M>,
     client: &Client,
-    run: &Run<'_>,
+    keys: &[&[u8]],
     now: Now,
     answers: &mut impl Answers,
 ) -> usize {
     let (mut answered, mut hits) = (0, 0);
-    store.read(run.keys(), now, |_, found| {
+    store.read(keys, now, |_, found| {
         // Once the outbox is full, the rest of the run is left for the next turn.
         if answered == 0 || !answers.is_full() {
             answers.value(client.version, found.map(|found| found.value));
@@ -183,15 +184,7 @@ pub(super) fn near<'a, M: Memory, C: Clock>(
             return Next::Other;
         }
         if run.count > 0 {
-            let mut is_first = true;
-            let hits = near.read_front(run.keys(), now, |found| {
-                let has_room = std::mem::replace(&mut is_first, false) || !answers.is_full();
-                if has_room {
-                    answers.value(client.version, Some(found.value));
-                }
-                has_room
-            });
-            client.metrics().count_many(Op::Get, Outcome::Hit, hits as u64);
+            let hits = copies(near, client, run.keys(), now, answers);
             requests.taken = hits.checked_sub(1).map_or(requests.taken, |last| run.ends[last]);
             if answers.is_full() {
                 return Next::Full;
@@ -206,4 +199,26 @@ pub(super) fn near<'a, M: Memory, C: Clock>(
             After::Other => return Next::Other,
         }
     }
+}
+
+/// Answers the reads of `keys` for as long as memory holds them and there is room for the answers; returns how many those
+/// were.
+pub(super) fn copies<M: Memory, C: Clock>(
+    near: &Near<M, C>,
+    client: &Client,
+    keys: &[&[u8]],
+    now: Now,
+    answers: &mut impl Answers,
+) -> usize {
+    let mut is_first = true;
+    let hits = near.read_front(keys, now, |found| {
+        // Once the outbox is full, the rest of the run is left for the next turn.
+        let has_room = std::mem::replace(&mut is_first, false) || !answers.is_full();
+        if has_room {
+            answers.value(client.version, Some(found.value));
+        }
+        has_room
+    });
+    client.metrics().count_many(Op::Get, Outcome::Hit, hits as u64);
+    hits
 }

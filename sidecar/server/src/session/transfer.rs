@@ -114,15 +114,17 @@ impl<S: Stream> Session<S> {
             sent => sent?,
         };
         let mut rest = &out[sent..];
-        let written = tokio::select! {
-            biased;
-            written = self.stream.write_all_buf(&mut rest) => Some(written),
-            () = &mut self.drain => None,
-        };
-        match written {
-            Some(written) => written?,
-            // One client that does not read must not hold up the end for the whole grace period.
-            None => timeout(DRAIN_WRITE, self.stream.write_all_buf(&mut rest)).await??,
+        if !rest.is_empty() {
+            let written = tokio::select! {
+                biased;
+                written = self.stream.write_all_buf(&mut rest) => Some(written),
+                () = &mut self.drain => None,
+            };
+            match written {
+                Some(written) => written?,
+                // One client that does not read must not hold up the end for the whole grace period.
+                None => timeout(DRAIN_WRITE, self.stream.write_all_buf(&mut rest)).await??,
+            }
         }
         out.clear();
         if out.capacity() > KEPT_BYTES {
