@@ -85,6 +85,14 @@ impl Arena<Region> {
         })
     }
 
+    /// An arena of this process alone: it cannot be shared, and lies in larger pages where the kernel has them.
+    ///
+    /// # Errors
+    /// `InvalidInput` below [`SMALLEST_CAPACITY`], and what the kernel says.
+    pub fn private(capacity_bytes: usize) -> io::Result<Self> {
+        Self::in_region(capacity_bytes, Region::private)
+    }
+
     /// An arena on the heap, which cannot be shared.
     ///
     /// # Errors

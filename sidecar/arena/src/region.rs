@@ -1,4 +1,5 @@
-//! Where the words lie: in a memfd that other processes may map, or on the heap. All that is `unsafe` is here.
+//! Where the words lie: in a memfd that other processes may map, in pages of this process alone, or on the heap. All that
+//! is `unsafe` is here.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
@@ -9,7 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use crate::cells::{Cells, Owned};
 use crate::obituary::Obituary;
@@ -28,6 +29,8 @@ pub struct Region {
 
 enum Backing {
     Heap,
+    /// Mapped, of this process alone.
+    Private,
     Memfd {
         fd: OwnedFd,
         /// Says in the memory when this process has ended; once it is shared.
@@ -57,6 +60,19 @@ impl Region {
         let base = unsafe { alloc_zeroed(layout) };
         let Some(base) = NonNull::new(base.cast::<AtomicU64>()) else { handle_alloc_error(layout) };
         Self { base, words, backing: Backing::Heap }
+    }
+
+    /// Pages of this process alone: no other can read them. None is resident before it is stored to.
+    ///
+    /// # Errors
+    /// What the kernel says: not so much address space.
+    #[expect(unsafe_code, reason = "mmap")]
+    pub fn private(words: usize) -> io::Result<Self> {
+        let (bytes, protection) = (bytes_of(words)?, ProtFlags::READ | ProtFlags::WRITE);
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: with a null hint and without MAP_FIXED the kernel chooses an address range that is not in use.
+        let base = unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), bytes, protection, flags)? };
+        Ok(Self { base: mapped(base)?, words, backing: Backing::Private })
     }
 
     /// Memory in a memfd, which [`Region::share`] lets others read. No page is resident before it is stored to.
@@ -120,6 +136,16 @@ impl Region {
             // SAFETY: the word is in the mapping, which is writable, and `drop` ends the obituary before it unmaps it.
             obituary.get_or_init(|| unsafe { Obituary::of(word) }.ok());
         }
+    }
+
+    /// Tells the kernel something about these words; false when it will not hear it.
+    #[expect(unsafe_code, reason = "madvise")]
+    fn advise(&self, at: usize, words: usize, advice: Advice) -> bool {
+        let range = &self.cells()[at..at + words];
+        // SAFETY: the range lies in this mapping, by the line above. Of the two pieces of advice that are given, one
+        // changes nothing that can be read; after the other the words read as 0, which is what a store of 0 to each of
+        // them would do, and nobody borrows their bytes, by the contract of `Owned::bytes`.
+        unsafe { rustix::mm::madvise(range.as_ptr().cast_mut().cast(), size_of_val(range), advice) }.is_ok()
     }
 
     #[expect(unsafe_code, reason = "the words behind the pointer, as a slice")]
@@ -204,9 +230,21 @@ impl Owned for Region {
     }
 
     fn release(&self, at: usize, words: usize) -> bool {
-        let Backing::Memfd { fd, .. } = &self.backing else { return false };
-        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        rustix::fs::fallocate(fd, punch, (at * WORD) as u64, (words * WORD) as u64).is_ok()
+        match &self.backing {
+            Backing::Memfd { fd, .. } => {
+                let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                rustix::fs::fallocate(fd, punch, (at * WORD) as u64, (words * WORD) as u64).is_ok()
+            }
+            Backing::Private => self.advise(at, words, Advice::LinuxDontNeed),
+            Backing::Heap | Backing::Borrowed => false,
+        }
+    }
+
+    fn enlarge_pages(&self) {
+        if let Backing::Private = self.backing {
+            // Where the kernel has no larger pages, the small ones do.
+            self.advise(0, self.words, Advice::LinuxHugepage);
+        }
     }
 }
 
@@ -220,8 +258,8 @@ impl Drop for Region {
         match self.backing {
             // SAFETY: `heap` got it from the allocator with the same layout, and nothing borrows it any more.
             Backing::Heap => unsafe { dealloc(self.base.as_ptr().cast(), heap_layout(self.words)) },
-            Backing::Memfd { .. } | Backing::Borrowed => {
-                // SAFETY: `map` made this mapping with this length, and nothing borrows it any more.
+            Backing::Memfd { .. } | Backing::Private | Backing::Borrowed => {
+                // SAFETY: `map` or `private` made this mapping with this length, and nothing borrows it any more.
                 let unmapped = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.words * WORD) };
                 debug_assert!(unmapped.is_ok(), "munmap: {unmapped:?}");
             }
@@ -233,6 +271,7 @@ impl fmt::Debug for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let backing = match self.backing {
             Backing::Heap => "heap",
+            Backing::Private => "private",
             Backing::Memfd { .. } => "memfd",
             Backing::Borrowed => "borrowed",
         };
@@ -245,6 +284,10 @@ fn map(fd: impl AsFd, words: usize, protection: ProtFlags) -> io::Result<NonNull
     let bytes = bytes_of(words)?;
     // SAFETY: with a null hint and without MAP_FIXED the kernel chooses an address range that is not in use.
     let base = unsafe { rustix::mm::mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, fd, 0)? };
+    mapped(base)
+}
+
+fn mapped(base: *mut std::ffi::c_void) -> io::Result<NonNull<AtomicU64>> {
     NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mmap at address 0"))
 }
 
@@ -272,6 +315,20 @@ mod tests {
         region.store(4, u64::from_le_bytes(*b"ijklmnop"));
         assert_eq!(region.bytes(3, 2, 9), b"cdefghijk");
         region.prefetch(1 << 40);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "the kernel's memory")]
+    fn pages_of_ones_own_go_back_whatever_their_size() {
+        let region = Region::private(1 << 20).unwrap();
+        for is_enlarged in [false, true] {
+            region.store(512, 7);
+            region.store((1 << 20) - 1, 8);
+            assert!(region.release(512, 512));
+            assert_eq!((region.load(512), region.load((1 << 20) - 1)), (0, 8), "enlarged: {is_enlarged}");
+            region.enlarge_pages();
+        }
+        assert!(region.share().unwrap().is_none());
     }
 
     #[test]

@@ -4,9 +4,13 @@ use crate::cells::Owned;
 use crate::entry::NEVER;
 use crate::eviction::LATE;
 use crate::layout::{Plan, kind};
+use crate::region::WORD;
 use crate::writer::{begin, retire};
 
 const NONE: u32 = u32::MAX;
+
+/// Larger pages are asked for when so many bytes are in use: before that, one of them (2 MiB) would be a large part.
+const SMALL_PAGES_BYTES: usize = 4 << 20;
 
 /// What a segment is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,7 @@ pub(crate) struct Segments {
     main: Queue,
     limit: usize,
     born: u32,
+    has_large_pages: bool,
 }
 
 impl Segments {
@@ -72,6 +77,7 @@ impl Segments {
             main: Queue::EMPTY,
             limit: plan.segments,
             born: 0,
+            has_large_pages: false,
         }
     }
 
@@ -198,6 +204,10 @@ impl Segments {
 
     fn open(&mut self, cells: &impl Owned, plan: &Plan, role: Role) -> Option<usize> {
         let segment = self.take(role)?;
+        if !self.has_large_pages && self.resident() * plan.segment_words * WORD > SMALL_PAGES_BYTES {
+            cells.enlarge_pages();
+            self.has_large_pages = true;
+        }
         begin(cells, plan.generation(segment), kind::ENTRIES);
         let id = segment as u32;
         if role == Role::Window {

@@ -38,9 +38,9 @@ impl ArenaTier {
     /// A tier whose resident memory is at most `capacity_bytes`.
     ///
     /// # Errors
-    /// `InvalidInput` below [`synapse_arena::arena::SMALLEST_CAPACITY`].
+    /// `InvalidInput` below [`synapse_arena::arena::SMALLEST_CAPACITY`], and what the kernel says.
     pub fn new(capacity_bytes: u64) -> io::Result<Self> {
-        Ok(Self::over(Arena::new(bytes_of(capacity_bytes))?, capacity_bytes))
+        Ok(Self::over(Arena::private(bytes_of(capacity_bytes))?, capacity_bytes))
     }
 
     /// A tier that readers in other processes may map, who tell time by `origin_ns`, the beginning of millisecond 1 in
@@ -128,6 +128,10 @@ impl Memory for ArenaTier {
 
     fn prefetch<K: AsRef<[u8]>>(&self, keys: &[K]) {
         self.arena.prefetch(keys);
+    }
+
+    fn announce(&self, key: &[u8]) {
+        self.arena.announce(key);
     }
 
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Deadline, now: Now) -> Stored {
