@@ -206,17 +206,23 @@ impl<C: Owned> Arena<C> {
         }
     }
 
+    /// Asks for the first line that a look-up of `key` will touch: soon it is asked for, together with others.
+    #[inline]
+    pub fn announce(&self, key: &[u8]) {
+        self.index.prefetch(&self.cells, self.seed.hash(key).place);
+    }
+
     /// Guesses where the entries of at most [`BATCH`] keys are. Each pass asks for what the next one looks at: buckets,
     /// then entries, then the keys behind their values.
     #[inline]
     fn guess<K: AsRef<[u8]>>(&self, keys: &[K], guesses: &mut [Guess; BATCH]) {
         for (guess, key) in guesses.iter_mut().zip(keys) {
-            guess.hash = self.seed.hash(key.as_ref());
-            guess.bucket = self.index.prefetch(&self.cells, guess.hash.place);
+            let hash = self.seed.hash(key.as_ref());
+            *guess = Guess::of(hash, self.index.prefetch(&self.cells, hash.place));
         }
         let guesses = &mut guesses[..keys.len()];
         for guess in guesses.iter_mut() {
-            guess.entry = Index::prefetch_entry(&self.cells, guess.bucket, guess.hash.tag);
+            guess.set_entry(Index::prefetch_entry(&self.cells, guess.bucket(), guess.hash.tag));
         }
         for guess in guesses.iter() {
             self.prefetch_key(guess);

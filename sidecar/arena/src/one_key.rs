@@ -24,12 +24,34 @@ pub(crate) struct Named {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Guess {
     pub(crate) hash: Hash,
-    pub(crate) bucket: usize,
-    pub(crate) entry: Option<usize>,
+    /// Positions fit into 32 bits.
+    bucket: u32,
+    /// 0 for none: no entry lies there.
+    entry: u32,
 }
 
 impl Guess {
-    pub(crate) const NONE: Self = Self { hash: Hash { place: 0, tag: 0 }, bucket: 0, entry: None };
+    pub(crate) const NONE: Self = Self { hash: Hash { place: 0, tag: 0 }, bucket: 0, entry: 0 };
+
+    #[inline]
+    pub(crate) fn of(hash: Hash, bucket: usize) -> Self {
+        Self { hash, bucket: bucket as u32, entry: 0 }
+    }
+
+    #[inline]
+    pub(crate) fn bucket(&self) -> usize {
+        self.bucket as usize
+    }
+
+    #[inline]
+    pub(crate) fn entry(&self) -> Option<usize> {
+        (self.entry != 0).then_some(self.entry as usize)
+    }
+
+    #[inline]
+    pub(crate) fn set_entry(&mut self, entry: Option<usize>) {
+        self.entry = entry.unwrap_or_default() as u32;
+    }
 }
 
 impl Named {
@@ -67,7 +89,7 @@ impl<C: Owned> Arena<C> {
     /// Asks for the key of a guessed entry, whose header has come: it lies behind the value.
     #[inline]
     pub(crate) fn prefetch_key(&self, guess: &Guess) {
-        if let Some(at) = guess.entry {
+        if let Some(at) = guess.entry() {
             let value_len = Tail::unpack(self.cells.load(at + 1)).value_len as usize;
             self.cells.prefetch(at + HEADER_WORDS + value_len / WORD);
         }
@@ -83,7 +105,7 @@ impl<C: Owned> Arena<C> {
         position: usize,
         visit: &mut impl FnMut(usize, Option<Found<'_>>),
     ) {
-        if let Some(at) = guess.entry {
+        if let Some(at) = guess.entry() {
             let (head, tail) = self.headers(at);
             let is_it = head.place == guess.hash.place
                 && usize::from(head.key_len) == key.len()

@@ -52,6 +52,9 @@ pub trait Memory: Send + 'static {
     /// These keys are asked for next: what can be fetched meanwhile, is. Changes nothing.
     fn prefetch<K: AsRef<[u8]>>(&self, _keys: &[K]) {}
 
+    /// This key is asked for soon, after others that are being read from the wire. Changes nothing.
+    fn announce(&self, _key: &[u8]) {}
+
     /// Stores an entry; value and deadline both replace whatever the key had. May drop other entries for room.
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Deadline, now: Now) -> Stored;
 

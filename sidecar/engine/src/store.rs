@@ -85,6 +85,12 @@ impl<M: Memory> Store<M> {
         self.memory.prefetch(keys);
     }
 
+    /// This key is read or written soon; see [`Memory::announce`].
+    #[inline]
+    pub fn announce(&self, key: &[u8]) {
+        self.memory.announce(key);
+    }
+
     /// SET in its plainest form: a value without a deadline of its own.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Plain requests, answered straight from the read buffer into the write buffer.
 
+use smallvec::SmallVec;
 use synapse_core::clock::{Clock, Now};
 use synapse_core::memory::Memory;
 use synapse_engine::command::Op;
@@ -20,15 +21,14 @@ pub(super) struct Requests<'a, L> {
     pub(super) taken: usize,
 }
 
-/// A run of requests of one kind, gathered to be looked up together.
+/// A run of requests of one kind, gathered to be looked up together. Room for it is taken, not cleared.
 struct Run<'a> {
     kind: Kind,
-    keys: [&'a [u8]; KEYS_AT_ONCE],
+    keys: SmallVec<[&'a [u8]; KEYS_AT_ONCE]>,
     /// Of writes.
-    values: [&'a [u8]; KEYS_AT_ONCE],
+    values: SmallVec<[&'a [u8]; KEYS_AT_ONCE]>,
     /// Where each request ends.
-    ends: [usize; KEYS_AT_ONCE],
-    count: usize,
+    ends: SmallVec<[usize; KEYS_AT_ONCE]>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,38 +52,47 @@ impl<'a, L: Fn(&'a [u8]) -> Look<'a>> Requests<'a, L> {
         Self { look, input, taken: 0 }
     }
 
-    /// Gathers the requests of one kind that come next.
-    fn run(&mut self, run: &mut Run<'a>) -> After {
-        run.count = 0;
+    /// Gathers the requests of one kind that come next, and announces each key as soon as it is read.
+    fn run(&mut self, run: &mut Run<'a>, announce: impl Fn(&[u8])) -> After {
+        run.clear();
         let mut seen = self.taken;
-        while run.count < KEYS_AT_ONCE {
-            let (kind, key, value, length) = match (self.look)(&self.input[seen..]) {
-                Look::Whole(Plain::Get(key), length) => (Kind::Reads, key, &b""[..], length),
-                Look::Whole(Plain::Set(key, value), length) => (Kind::Writes, key, value, length),
+        while run.keys.len() < KEYS_AT_ONCE {
+            let (plain, length) = match (self.look)(&self.input[seen..]) {
+                Look::Whole(plain, length) => (plain, length),
                 Look::Part(missing) => return After::Part(missing),
                 Look::Other => return After::Other,
             };
-            if run.count == 0 {
+            let kind = if let Plain::Get(_) = plain { Kind::Reads } else { Kind::Writes };
+            if run.keys.is_empty() {
                 run.kind = kind;
             } else if run.kind != kind {
                 break;
             }
+            let key = match plain {
+                Plain::Get(key) => key,
+                Plain::Set(key, value) => {
+                    run.values.push(value);
+                    key
+                }
+            };
+            announce(key);
+            run.keys.push(key);
             seen += length;
-            (run.keys[run.count], run.values[run.count], run.ends[run.count]) = (key, value, seen);
-            run.count += 1;
+            run.ends.push(seen);
         }
         After::More
     }
 }
 
-impl<'a> Run<'a> {
+impl Run<'_> {
     fn new() -> Self {
-        let nothing = [&b""[..]; KEYS_AT_ONCE];
-        Self { kind: Kind::Reads, keys: nothing, values: nothing, ends: [0; KEYS_AT_ONCE], count: 0 }
+        Self { kind: Kind::Reads, keys: SmallVec::new(), values: SmallVec::new(), ends: SmallVec::new() }
     }
 
-    fn keys(&self) -> &[&'a [u8]] {
-        &self.keys[..self.count]
+    fn clear(&mut self) {
+        self.keys.clear();
+        self.values.clear();
+        self.ends.clear();
     }
 }
 
@@ -97,10 +106,10 @@ pub(super) fn memory<'a, M: Memory>(
 ) -> Next {
     let (now, mut run) = (clock.now(), Run::new());
     loop {
-        let after = requests.run(&mut run);
-        if run.count > 0 {
+        let after = requests.run(&mut run, |key| store.announce(key));
+        if !run.keys.is_empty() {
             let answered = match run.kind {
-                Kind::Reads => read(store, client, run.keys(), now, answers),
+                Kind::Reads => read(store, client, &run.keys, now, answers),
                 Kind::Writes => write(store, client, &run, now, answers),
             };
             requests.taken = run.ends[answered - 1];
@@ -148,8 +157,8 @@ fn write<M: Memory>(
     answers: &mut impl Answers,
 ) -> usize {
     let (mut answered, mut kept) = (0, 0);
-    store.prefetch(run.keys());
-    for (key, value) in run.keys().iter().zip(run.values) {
+    store.prefetch(&run.keys);
+    for (key, value) in run.keys.iter().zip(&run.values) {
         if answered > 0 && answers.is_full() {
             break;
         }
@@ -179,17 +188,18 @@ pub(super) fn near<'a, M: Memory, C: Clock>(
 ) -> Next {
     let (now, mut run) = (clock.now(), Run::new());
     loop {
-        let after = requests.run(&mut run);
-        if run.count > 0 && run.kind == Kind::Writes {
+        // Its memory is behind a lock that is taken for the look-up alone.
+        let after = requests.run(&mut run, |_| {});
+        if !run.keys.is_empty() && run.kind == Kind::Writes {
             return Next::Other;
         }
-        if run.count > 0 {
-            let hits = copies(near, client, run.keys(), now, answers);
+        if !run.keys.is_empty() {
+            let hits = copies(near, client, &run.keys, now, answers);
             requests.taken = hits.checked_sub(1).map_or(requests.taken, |last| run.ends[last]);
             if answers.is_full() {
                 return Next::Full;
             }
-            if hits < run.count {
+            if hits < run.keys.len() {
                 return Next::Other;
             }
         }
