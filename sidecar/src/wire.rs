@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -23,6 +24,7 @@ use synapse_server::listener::{self, Listener};
 use synapse_tiers::redis::endpoint::{Endpoint, Location};
 use synapse_tiers::redis::{BEAT, Options, RedisRemote};
 use synapse_traces::export::Export;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
@@ -55,7 +57,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     // The only provider in the build; an error says that it is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let files = raise_file_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Tasks that can only take turns need none of what threads need to share them.
+    let alone = available_parallelism().is_ok_and(|cores| cores.get() == 1);
+    let mut builder = if alone { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    let runtime = builder.enable_all().build()?;
     runtime.block_on(serve(args, files))
 }
 
