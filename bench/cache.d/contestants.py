@@ -46,14 +46,14 @@ class Programs:
 
 
 class Server:
-    """A running server, pinned to its core; a context in which it runs."""
+    """A running server, pinned to its core; a context in which it runs. `ahead` are words before its command, see precedence()."""
 
-    def __init__(self, programs, contestant, folder, limit_mib=ROOMY_MIB):
+    def __init__(self, programs, contestant, folder, limit_mib=ROOMY_MIB, ahead=(), clients=0):
         self.kind = contestant.kind
         self.path = f"{folder}/{contestant.kind}{contestant.policy}.sock"
-        self.command = command(programs, contestant, self.path, folder, limit_mib)
+        self.command = command(programs, contestant, self.path, folder, limit_mib, clients)
         self.log = open(f"{self.path}.log", "wb")
-        pinned = ["taskset", "-c", SERVER_CORE, *self.command]
+        pinned = [*ahead, "taskset", "-c", SERVER_CORE, *self.command]
         self.process = subprocess.Popen(pinned, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         deadline = time.monotonic() + 20
         while not self.listens():
@@ -93,10 +93,12 @@ class Server:
             os.unlink(self.path)
 
 
-def command(programs, contestant, path, folder, limit_mib):
-    """How a server is started: no persistence, one thread for its clients, so much memory."""
+def command(programs, contestant, path, folder, limit_mib, clients=0):
+    """How a server is started: no persistence, one thread for its clients, so much memory; so many clients, or as many as it allows anyway."""
     if contestant.kind in ("redis", "valkey"):
         words = [getattr(programs, contestant.kind), "--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no", "--dir", folder]
+        if clients:
+            words += ["--maxclients", str(clients)]
         if contestant.policy:
             words += ["--maxmemory", str(int(limit_mib * 1024 * 1024)), "--maxmemory-policy", f"allkeys-{contestant.policy}"]
         return words
@@ -119,6 +121,14 @@ def contestants(*kinds):
         Contestant("bare socket", "bare", "bare"),
     ]
     return [one for one in known if one.kind in kinds]
+
+
+def precedence(words=("chrt", "--fifo", "1")):
+    """Words before a command that give it its core before others, as soon as it wants it; none where the system does not allow that."""
+    try:
+        return words if subprocess.run([*words, "true"], capture_output=True, timeout=20).returncode == 0 else ()
+    except OSError:
+        return ()
 
 
 def found(name):

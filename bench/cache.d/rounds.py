@@ -27,20 +27,42 @@ class Generator:
 
     def __init__(self, program, seconds, warmup):
         self.program, self.seconds, self.warmup = program, seconds, warmup
-        self.example = ""
+        self.example = "synapse-load --help"
 
-    def run(self, server, contestant, *words, seconds=None, warmup=None):
+    def run(self, server, contestant, *words, seconds=None, warmup=None, ahead=()):
         """One load; a wrong answer ends the benchmark."""
-        with tempfile.NamedTemporaryFile(suffix=".json") as report:
-            command = [self.program, "--unix", server.path, "--wire", contestant.wire,
-                       "--server-pid", str(server.process.pid), "--json", report.name,
-                       "--seconds", str(self.seconds if seconds is None else seconds),
-                       "--warmup", str(self.warmup if warmup is None else warmup), *map(str, words)]
-            self.example = " ".join(["synapse-load --unix SOCKET --wire", contestant.wire, "--server-pid PID", *command[9:]])
-            done = subprocess.run(["taskset", "-c", GENERATOR_CORE, *command], capture_output=True, text=True, timeout=1800)
-            if done.returncode:
-                sys.exit(f"bench/cache: {contestant.name}: {done.stderr.strip()}\n  {' '.join(command)}\n{server.said()}")
-            return json.load(report)
+        load = self.start(server, contestant, *words, seconds=seconds, warmup=warmup, ahead=ahead)
+        self.example = " ".join(["synapse-load --unix SOCKET --wire", contestant.wire, "--server-pid PID", *load.command[9:]])
+        return load.report()
+
+    def start(self, server, contestant, *words, seconds=None, warmup=None, ahead=()):
+        """A load that runs beside others until its report is asked for."""
+        return Load(self.program, server, contestant, [
+            "--seconds", str(self.seconds if seconds is None else seconds),
+            "--warmup", str(self.warmup if warmup is None else warmup), *map(str, words)], ahead)
+
+
+class Load:
+    """A running generator."""
+
+    def __init__(self, program, server, contestant, words, ahead):
+        self.server, self.contestant = server, contestant
+        self.json = tempfile.NamedTemporaryFile(suffix=".json")
+        self.command = [program, "--unix", server.path, "--wire", contestant.wire,
+                        "--server-pid", str(server.process.pid), "--json", self.json.name, *words]
+        self.process = subprocess.Popen([*ahead, "taskset", "-c", GENERATOR_CORE, *self.command],
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def runs(self):
+        return self.process.poll() is None
+
+    def report(self):
+        """What it found, when it has ended."""
+        _, complaint = self.process.communicate(timeout=1800)
+        with self.json:
+            if self.process.returncode:
+                sys.exit(f"bench/cache: {self.contestant.name}: {complaint.strip()}\n  {' '.join(self.command)}\n{self.server.said()}")
+            return json.load(self.json)
 
 
 def take_turns(rounds, contestants, measure):

@@ -31,6 +31,8 @@ Examples:
   What does a cache of 64 MiB hold of a million keys that are not asked for alike?
       synapse-load --tcp 127.0.0.1:11211 --wire memcached --keys 1000000 --popularity zipf:0.99 \\
           --no-fill --misses store --requests 20000000
+  How late is this machine, whoever serves?
+      taskset -c 0 synapse-load idle --rate 30000
   What does the socket itself cost?
       synapse-load bare --unix /tmp/bare.sock &  synapse-load --unix /tmp/bare.sock --wire bare
 
@@ -142,6 +144,18 @@ pub(crate) enum Command {
         /// Path of the Unix socket
         #[arg(long, value_name = "PATH")]
         unix: PathBuf,
+    },
+    /// Asks nobody, and tells how late it notices moments of an open loop: what the machine itself adds to a latency
+    Idle {
+        /// Moments a second, at random
+        #[arg(long, value_name = "N", default_value_t = 30_000.0)]
+        rate: f64,
+        /// Seconds of measurement
+        #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+        seconds: f64,
+        /// Write the delays to this file as JSON, too
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
     },
 }
 

@@ -5,6 +5,7 @@ mod bare;
 mod connection;
 mod encoder;
 mod failure;
+mod idle;
 mod input;
 mod keys;
 mod pace;
@@ -43,8 +44,12 @@ fn start(args: Args) -> anyhow::Result<()> {
     // Every connection is an open file, and shells allow few by default. Where more are not to be had, connecting says so.
     let files = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum });
-    if let Some(Command::Bare { unix }) = &args.command {
-        return bare::serve(unix).with_context(|| format!("serving on {}", unix.display()));
+    match &args.command {
+        Some(Command::Bare { unix }) => {
+            return bare::serve(unix).with_context(|| format!("serving on {}", unix.display()));
+        }
+        Some(Command::Idle { rate, seconds, json }) => return idle::run(*rate, *seconds, json.as_deref()),
+        None => {}
     }
     let plan = Plan::new(&args)?;
     let report = run::run(&plan)?;

@@ -15,6 +15,10 @@ use crate::tally::Tally;
 /// Above this share of its threads' time the generator is what limits the throughput.
 const SATURATED: f64 = 0.95;
 
+/// The head of lines that show a [`Latency`].
+pub(crate) const LATENCIES: &str =
+    "  latency, us         mean        p50        p90        p99      p99.9        max";
+
 /// What was measured.
 #[derive(Debug)]
 pub(crate) struct Measured {
@@ -90,8 +94,9 @@ struct Latencies {
     all: Option<Latency>,
 }
 
+/// How long something took, in microseconds.
 #[derive(Debug, Serialize)]
-struct Latency {
+pub(crate) struct Latency {
     mean: f64,
     p50: f64,
     p90: f64,
@@ -179,18 +184,10 @@ impl fmt::Display for Report {
         let limit =
             if self.generator.saturated { ": the generator is the limit, not the server" } else { "" };
         writeln!(out, "  generator     busy {:.0} %{limit}", self.generator.busy * 100.0)?;
-        writeln!(
-            out,
-            "  latency, us   {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
-            "mean", "p50", "p90", "p99", "p99.9", "max"
-        )?;
-        let rows = [("GET", &self.latency_us.get), ("SET", &self.latency_us.set)];
-        for (name, latency) in rows {
-            if let Some(Latency { mean, p50, p90, p99, p999, max }) = latency {
-                writeln!(
-                    out,
-                    "  {name:<13} {mean:>10.1} {p50:>10.1} {p90:>10.1} {p99:>10.1} {p999:>10.1} {max:>10.1}"
-                )?;
+        writeln!(out, "{LATENCIES}")?;
+        for (name, latency) in [("GET", &self.latency_us.get), ("SET", &self.latency_us.set)] {
+            if let Some(latency) = latency {
+                writeln!(out, "  {name:<13} {latency}")?;
             }
         }
         Ok(())
@@ -237,7 +234,8 @@ impl Server {
 // === impl Latency ===
 
 impl Latency {
-    fn of(histogram_ns: &Histogram<u64>) -> Option<Self> {
+    /// What a histogram of nanoseconds holds; nothing when it is empty.
+    pub(crate) fn of(histogram_ns: &Histogram<u64>) -> Option<Self> {
         let at = |quantile| histogram_ns.value_at_quantile(quantile) as f64 / 1e3;
         (!histogram_ns.is_empty()).then(|| Self {
             mean: histogram_ns.mean() / 1e3,
@@ -247,6 +245,13 @@ impl Latency {
             p999: at(0.999),
             max: histogram_ns.max() as f64 / 1e3,
         })
+    }
+}
+
+impl fmt::Display for Latency {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { mean, p50, p90, p99, p999, max } = self;
+        write!(out, "{mean:>10.1} {p50:>10.1} {p90:>10.1} {p99:>10.1} {p999:>10.1} {max:>10.1}")
     }
 }
 

@@ -7,6 +7,11 @@ use crate::encoder::Operation;
 /// The longest latency told apart from longer ones (ns): a minute.
 const LONGEST_NS: u64 = 60_000_000_000;
 
+/// A histogram of nanoseconds.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("bounds and precision are those that the crate takes")
+}
+
 /// Counts and latencies.
 #[derive(Debug)]
 pub(crate) struct Tally {
@@ -27,10 +32,6 @@ pub(crate) struct Tally {
 impl Tally {
     /// Nothing yet.
     pub(crate) fn new() -> Self {
-        let histogram = || {
-            Histogram::new_with_bounds(1, LONGEST_NS, 3)
-                .expect("bounds and precision are those that the crate takes")
-        };
         Self { hits: 0, misses: 0, sets: 0, gets_ns: histogram(), sets_ns: histogram(), run: None }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use rustix::io::retry_on_intr;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
 use synapse_protocol::frame::client::{self as frame, Answered, NoAnswer, TooLong};
 
 /// Room that is made for one read.
@@ -128,6 +128,15 @@ impl Connection {
         self.send()?;
         self.unread += 1;
         Ok(())
+    }
+
+    /// As [`Connection::served`], before the connection is given up: nothing is waited for, and what the socket does not
+    /// take at once is not told.
+    pub fn served_last(&mut self, hits: u64, sample: &[Vec<u8>]) {
+        if frame::served(&mut self.out, hits, sample).is_ok() {
+            let _ = send(&self.stream, &self.out, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        }
+        self.out.clear();
     }
 
     fn send(&mut self) -> io::Result<()> {

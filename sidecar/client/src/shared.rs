@@ -13,8 +13,10 @@ use crate::hangup::Hangup;
 
 /// The longest that an answer over the socket is waited for: longer than the sidecar waits for its Redis.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the memory is not asked for again when it could not be had.
+/// How long the memory is not asked for again when it could not be had: twice as long each time, for it may never be
+/// shared, and at most so long, for it may be soon.
 const PAUSE_MS: u64 = 100;
+const LONGEST_PAUSE_MS: u64 = 3200;
 /// One hit in so many is named to the sidecar.
 const SAMPLED: u32 = 64;
 /// As many hits are told together, or what a second brought.
@@ -34,8 +36,9 @@ pub struct SharedReader {
     untold: u32,
     sample: Vec<Vec<u8>>,
     told_ms: u64,
-    /// Not before this millisecond the memory is asked for again.
+    /// Not before this millisecond the memory is asked for again, and how long after that.
     next_try_ms: u64,
+    pause_ms: u64,
     why_not: Option<String>,
     retries: u64,
 }
@@ -60,6 +63,7 @@ impl SharedReader {
             sample: Vec::new(),
             told_ms: 0,
             next_try_ms: 0,
+            pause_ms: PAUSE_MS,
             why_not: None,
             retries: 0,
         };
@@ -145,10 +149,16 @@ impl SharedReader {
     fn map(&mut self) {
         let now = boottime_ns() / 1_000_000;
         let Some(link) = self.link.as_mut().filter(|_| now >= self.next_try_ms) else { return };
-        self.next_try_ms = now + PAUSE_MS;
+        self.next_try_ms = now + self.pause_ms;
         match open(&mut link.connection) {
-            Ok(reader) => (self.reader, self.why_not) = (Some(reader), None),
-            Err(why) => self.why_not = Some(why.to_string()),
+            Ok(reader) => {
+                (self.reader, self.why_not) = (Some(reader), None);
+                (self.next_try_ms, self.pause_ms) = (now + PAUSE_MS, PAUSE_MS);
+            }
+            Err(why) => {
+                self.why_not = Some(why.to_string());
+                self.pause_ms = (self.pause_ms * 2).min(LONGEST_PAUSE_MS);
+            }
         }
     }
 
@@ -159,6 +169,9 @@ impl SharedReader {
     fn hang_up(&mut self) {
         self.let_go();
         self.link = None;
+        // Who answers next may have another configuration, and is asked soon.
+        self.pause_ms = PAUSE_MS;
+        self.next_try_ms = self.next_try_ms.min(boottime_ns() / 1_000_000 + PAUSE_MS);
     }
 
     #[cold]
@@ -174,6 +187,14 @@ impl SharedReader {
         if let Some(Err(_)) = told {
             // Nobody asked for anything; the next question finds a new connection.
             self.hang_up();
+        }
+    }
+}
+
+impl Drop for SharedReader {
+    fn drop(&mut self) {
+        if let (1.., Some(link)) = (self.untold, &mut self.link) {
+            link.connection.served_last(u64::from(self.untold), &self.sample);
         }
     }
 }

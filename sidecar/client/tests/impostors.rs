@@ -7,8 +7,9 @@ use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -120,6 +121,36 @@ fn an_ok_without_memory_is_none() {
             "the connection is good"
         );
         assert_eq!(read(&mut reader).unwrap().unwrap(), b"Ada");
+    });
+}
+
+#[test]
+fn who_does_not_share_its_memory_is_asked_for_it_less_and_less() {
+    const FOR: Duration = Duration::from_secs(1);
+    let (told, asked) = mpsc::channel();
+    let refusing: Scene = Box::new(move |mut stream| {
+        let mut refusals = 0;
+        loop {
+            let mut length = [0; 4];
+            if stream.read_exact(&mut length).is_err() {
+                return told.send(refusals).unwrap();
+            }
+            let mut body = vec![0; u32::from_be_bytes(length) as usize];
+            stream.read_exact(&mut body).unwrap();
+            let is_map = body == MAP[4..];
+            refusals += u32::from(is_map);
+            stream.write_all(if is_map { REFUSED } else { MISS }).unwrap();
+        }
+    });
+    stage(vec![refusing], |path| {
+        let (mut reader, begun) = (SharedReader::connect(path).unwrap(), Instant::now());
+        while begun.elapsed() < FOR {
+            assert_eq!(read(&mut reader).unwrap(), None);
+        }
+        drop(reader);
+        // At 0, 100, 300, 700 ms: 4 times in a second, and never more than once after each pause.
+        let (asked, most) = (asked.recv().unwrap(), 2 + begun.elapsed().as_millis().div_ceil(100).ilog2());
+        assert!((2..=most).contains(&asked), "{asked} times");
     });
 }
 

@@ -31,12 +31,36 @@ fn a_hit_is_read_without_a_request_and_reported() {
     }
     assert_eq!(sidecar.requests(), requests, "nobody asked");
     assert_eq!(sidecar.counted("synapse_batch_duration_seconds_count", &[]), batches);
-    // Told in packets: at least half of it at once, the rest with what is read later.
+    // Told in packets: at least half of it at once, the rest with what is read later, or at the end.
     eventually("most hits are told", || hits() >= READS / 2);
     assert!(hits() <= READS);
     assert_eq!(read(&mut reader, "missing"), None);
     assert_eq!(sidecar.requests(), requests + 1, "a miss is asked for");
     assert_eq!(reader.retries(), 0);
+    drop(reader);
+    eventually("the rest is told at the end", || hits() == READS);
+}
+
+#[test]
+fn a_reader_that_ends_soon_has_told_what_it_found() {
+    let sidecar = Sidecar::start(SHARED);
+    assert_eq!(sidecar.client().ask(&["SET", "k", "v"]), "OK");
+    let hits = || sidecar.counted("synapse_lookups_total", &["outcome=\"hit\""]);
+    for round in 1..=20 {
+        let mut reader = sidecar.reader();
+        for _ in 0..3 {
+            assert_eq!(read(&mut reader, "k").as_deref(), Some("v"));
+        }
+        drop(reader);
+        eventually("told", || hits() >= 3 * round);
+        assert_eq!(hits(), 3 * round);
+    }
+    // One that finds nothing has nothing to tell, and one whose sidecar has ended nobody.
+    assert_eq!(read(&mut sidecar.reader(), "missing"), None);
+    let mut reader = sidecar.reader();
+    assert_eq!(read(&mut reader, "k").as_deref(), Some("v"));
+    drop(sidecar);
+    drop(reader);
 }
 
 #[test]
