@@ -131,6 +131,7 @@ impl<'a> Leaving<'a> {
         self.file.write_all(&self.buffer)?;
         self.unsynced += self.buffer.len() as u64;
         self.buffer.clear();
+        self.buffer.shrink_to(4 * WRITE_BYTES);
         Ok(())
     }
 }

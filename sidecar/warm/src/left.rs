@@ -97,6 +97,8 @@ impl Left {
         let body = Fixed::of(&fixed).body(self.kind, self.left).ok_or(damaged)?;
         self.left -= body as u64;
         self.record.clear();
+        // A large one has passed: what it took is needed elsewhere.
+        self.record.shrink_to(READ_BYTES);
         self.record.extend_from_slice(&fixed);
         // Grows with what comes, not with what was promised.
         let read = (&mut self.file).take(body as u64).read_to_end(&mut self.record)?;
