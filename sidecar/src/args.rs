@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     pub(crate) warm_file: Option<PathBuf>,
     /// The most bytes of that file, such as 64Mi; the hottest entries come first [default: the memory] [env: SYNAPSE_WARM_LIMIT]
-    #[arg(long, value_name = "QUANTITY", value_parser = parse_bytes)]
+    #[arg(long, value_name = "QUANTITY", value_parser = parse_bytes, requires = "warm_file")]
     pub(crate) warm_limit: Option<u64>,
     /// How much is logged [default: info] [env: SYNAPSE_LOG_LEVEL]
     #[arg(long, value_enum, ignore_case = true, value_name = "LEVEL")]

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use synapse_warm::format::{END_BYTES, Header, Kind, Record, end};
+
 use crate::sidecar::{Client, Sidecar};
 
 const KEYS: usize = 50_000;
@@ -147,6 +149,26 @@ fn deadlines_hold_and_large_values_come_too() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(sidecar.log().contains("taken up"), "{}", sidecar.log());
+}
+
+#[test]
+fn after_another_boot_what_has_a_deadline_is_forgotten() {
+    let mut sidecar = Sidecar::new();
+    let header = Header { kind: Kind::Entries, token: 7, boot: 1, begun_ms: 1 };
+    let (bytes, mut checksum) = header.pack();
+    let mut file = bytes.to_vec();
+    let far = Some(u64::MAX / 2);
+    for (key, deadline) in [(&b"ends"[..], far), (b"stays", None), (b"ends too", Some(u64::MAX - 1))] {
+        let record = Record { key, value: Some(b"v"), value_len: 1, deadline, heat: 2 };
+        checksum = record.pack(&mut file, checksum);
+    }
+    file.extend_from_slice(&end((file.len() + END_BYTES) as u64, 3, checksum));
+    fs::write(&sidecar.file, &file).unwrap();
+    fs::write(sidecar.dir.path().join("warm.owner"), format!("synapse-sidecar {:032x}\n", 7)).unwrap();
+    let mut client = sidecar.start(&[]);
+    let answers = client.ask(&["ends", "stays", "ends too"].map(|key| ["GET", key]));
+    assert_eq!(answers, ["(nil)", "v", "(nil)"]);
+    assert_eq!(sidecar.warnings(), [""; 0]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Before a Redis: names alone are left, and Redis is asked for what they mean now.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::redis_server::RedisServer;
@@ -93,6 +95,45 @@ fn what_is_written_while_redis_is_asked_is_not_undone() {
         for (key, answer) in answers.iter().enumerate() {
             let own = if key % 3 == 0 { format!("{turn}:{key}") } else { format!("old:{key}") };
             assert_eq!(*answer, own);
+        }
+    }
+}
+
+#[test]
+fn what_others_write_while_redis_is_asked_is_seen() {
+    let server = RedisServer::start(&[]);
+    let url = server.url();
+    let args = ["--redis-url", &url, "--redis-prefix", "p:"];
+    let mut sidecar = Sidecar::new();
+    fill(&mut sidecar.start(&args));
+    for turn in 0..5 {
+        sidecar.end();
+        let (stop, mut written) = (AtomicBool::new(false), 0);
+        let mut client = thread::scope(|scope| {
+            let others = scope.spawn(|| {
+                let mut redis = Client::tcp(server.port);
+                while !stop.load(Ordering::Relaxed) {
+                    let sets = (0..100).map(|n| {
+                        let (key, value) = ((written + n) * 7 % KEYS, format!("{turn}:{}", written + n));
+                        ["SET".to_owned(), format!("p:{key}"), value]
+                    });
+                    assert!(redis.ask(&sets.collect::<Vec<_>>()).iter().all(|answer| answer == "OK"));
+                    written += 100;
+                }
+            });
+            let client = sidecar.start(&args);
+            until_told(&sidecar, ASKED);
+            stop.store(true, Ordering::Relaxed);
+            others.join().unwrap();
+            client
+        });
+        assert!(written > 1000, "{written}");
+        let mut redis = Client::tcp(server.port);
+        let truth =
+            redis.ask(&(0..KEYS).map(|key| ["GET".to_owned(), format!("p:{key}")]).collect::<Vec<_>>());
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while client.ask(&commands("GET")) != truth {
+            assert!(Instant::now() < deadline, "a copy stayed older than what Redis holds");
         }
     }
 }

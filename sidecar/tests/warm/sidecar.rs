@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -16,7 +17,14 @@ pub(crate) struct Sidecar {
 }
 
 /// A connection that speaks RESP.
-pub(crate) struct Client(BufReader<UnixStream>);
+pub(crate) struct Client(BufReader<Stream>);
+
+type Stream = Box<dyn ReadWrite>;
+
+/// What a connection is, of whatever kind.
+trait ReadWrite: Read + Write + Send {}
+
+impl<S: Read + Write + Send> ReadWrite for S {}
 
 /// Commands under way at a time.
 const AT_ONCE: usize = 500;
@@ -46,7 +54,7 @@ impl Sidecar {
         loop {
             if let Ok(stream) = UnixStream::connect(self.socket()) {
                 stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-                let mut client = Client(BufReader::new(stream));
+                let mut client = Client(BufReader::new(Box::new(stream)));
                 assert_eq!(client.ask(&[&["PING"]]), ["PONG"]);
                 return client;
             }
@@ -111,6 +119,13 @@ impl Drop for Sidecar {
 // === impl Client ===
 
 impl Client {
+    /// One of a Redis.
+    pub(crate) fn tcp(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        Self(BufReader::new(Box::new(stream)))
+    }
+
     /// The answers to these commands, as text: `(nil)` for none, an error with its minus.
     pub(crate) fn ask<C: AsRef<[A]>, A: AsRef<[u8]>>(&mut self, commands: &[C]) -> Vec<String> {
         let mut answers = Vec::with_capacity(commands.len());

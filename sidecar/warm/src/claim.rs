@@ -135,7 +135,11 @@ impl Names {
     /// Makes names that were given or taken in the folder last.
     pub(crate) fn sync_folder(&self) -> io::Result<()> {
         let folder = self.whole.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        match File::open(folder.unwrap_or(Path::new(".")))?.sync_all() {
+            // A file system whose folders cannot be waited for.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            synced => synced,
+        }
     }
 }
 

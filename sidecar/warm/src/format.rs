@@ -99,7 +99,7 @@ impl Kind {
 
 impl Header {
     /// Its bytes, and the checksum that the next part continues.
-    pub(crate) fn pack(&self) -> ([u8; HEADER_BYTES], u64) {
+    pub fn pack(&self) -> ([u8; HEADER_BYTES], u64) {
         let mut bytes = [0; HEADER_BYTES];
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
@@ -136,7 +136,7 @@ impl Header {
 
 impl Record<'_> {
     /// Adds its bytes to `to`, and answers the checksum that the next part continues.
-    pub(crate) fn pack(&self, to: &mut Vec<u8>, before: u64) -> u64 {
+    pub fn pack(&self, to: &mut Vec<u8>, before: u64) -> u64 {
         let start = to.len();
         to.extend_from_slice(&[0; 8]);
         to.extend_from_slice(&(self.key.len() as u32).to_le_bytes());
@@ -194,7 +194,7 @@ pub(crate) fn record(bytes: &[u8], kind: Kind, before: u64) -> Option<(Record<'_
 }
 
 /// The last bytes of a file of `length` bytes, themselves included, with `records` records.
-pub(crate) fn end(length: u64, records: u64, before: u64) -> [u8; END_BYTES] {
+pub fn end(length: u64, records: u64, before: u64) -> [u8; END_BYTES] {
     let mut bytes = [0; END_BYTES];
     bytes[8..16].copy_from_slice(&END_MAGIC);
     bytes[16..24].copy_from_slice(&length.to_le_bytes());

@@ -120,7 +120,9 @@ impl<'a> Leaving<'a> {
         // Nothing lies there since the claim was taken, or it is not ours.
         match renameat_with(CWD, &names.part, CWD, &names.whole, RenameFlags::NOREPLACE) {
             // A file system that cannot tell.
-            Err(Errno::INVAL) if ours(&names.whole)?.is_none() => std::fs::rename(&names.part, &names.whole)?,
+            Err(Errno::INVAL | Errno::NOSYS) if ours(&names.whole)?.is_none() => {
+                std::fs::rename(&names.part, &names.whole)?
+            }
             renamed => renamed.map_err(io::Error::from)?,
         }
         self.is_done = true;
