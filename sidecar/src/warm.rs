@@ -36,6 +36,20 @@ pub(crate) struct Grace {
     pub(crate) writing: Duration,
 }
 
+/// Why no more was written, taken up or asked for.
+#[derive(Debug, Clone, Copy)]
+enum Ended {
+    /// There is no more.
+    All,
+    TimeIsUp,
+    MemoryIsFull,
+    LimitIsReached,
+    /// The configuration has no Redis any more.
+    NobodyToAsk,
+    /// The rest could not be read.
+    Unread,
+}
+
 /// The longest that entries are read for; what is left then is colder than what was read.
 const LONGEST_READ: Duration = Duration::from_secs(3);
 
@@ -134,7 +148,7 @@ impl Warm {
         let took_ms = || began.elapsed().as_millis() as u64;
         match timeout(budget, answer).await {
             Ok(Ok(Ok(Written { records, bytes, ended }))) => {
-                info!(records, bytes, ended, took_ms = took_ms(), "left what is held to the next sidecar");
+                info!(records, bytes, ?ended, took_ms = took_ms(), "left what is held to the next sidecar");
             }
             Ok(Ok(Err(error))) => warn!(%error, "nothing is left to the next sidecar"),
             Ok(Err(_)) => error!("nothing is left to the next sidecar: writing it failed"),

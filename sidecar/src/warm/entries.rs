@@ -10,6 +10,8 @@ use synapse_warm::format::{Kind, Record};
 use synapse_warm::left::{Left, Refused};
 use tracing::info;
 
+use super::Ended;
+
 /// The way of entries into a backend that nobody uses yet.
 pub(super) struct Door {
     backend: Arc<Backend>,
@@ -55,9 +57,9 @@ pub(super) fn take_up(
     let (mut kept, mut over) = (0_u64, 0_u64);
     let ended = loop {
         if Instant::now() >= until {
-            break "time is up";
+            break Ended::TimeIsUp;
         }
-        let Some(Record { key, value, deadline, heat, .. }) = left.read()? else { break "all" };
+        let Some(Record { key, value, deadline, heat, .. }) = left.read()? else { break Ended::All };
         let deadline = match deadline {
             None => Deadline::NEVER,
             Some(boot_ms) if hold => clock.at_boot_ms(boot_ms),
@@ -68,12 +70,12 @@ pub(super) fn take_up(
         match door.pass(|backend| backend.recall(entry)) {
             Some(Recalled::Kept) => kept += 1,
             Some(Recalled::Unfit) => over += 1,
-            Some(Recalled::Full) => break "memory is full",
-            None => break "too late",
+            Some(Recalled::Full) => break Ended::MemoryIsFull,
+            None => break Ended::TimeIsUp,
         }
     };
     let took_ms = began.elapsed().as_millis() as u64;
-    info!(kept, over, ended, took_ms, "taken up what the last sidecar has left");
+    info!(kept, over, ?ended, took_ms, "taken up what the last sidecar has left");
     Ok(())
 }
 

@@ -8,12 +8,14 @@ use synapse_warm::claim::Claim;
 use synapse_warm::format::{Kind, RECORD_BYTES, Record};
 use synapse_warm::leave::{LeaveError, Leaving};
 
+use super::Ended;
+
 /// What was written.
 pub(super) struct Written {
     pub(super) records: u64,
     pub(super) bytes: u64,
     /// Why there is no more of it.
-    pub(super) ended: &'static str,
+    pub(super) ended: Ended,
 }
 
 /// Writes the file: the hottest first, until all is written, `limit` is reached, or time is up.
@@ -40,13 +42,13 @@ pub(super) fn write(
         });
         leaving.write()?;
         if is_full {
-            break "the limit is reached";
+            break Ended::LimitIsReached;
         }
         if cursor == 0 {
-            break "all";
+            break Ended::All;
         }
         if Instant::now() >= until {
-            break "time is up";
+            break Ended::TimeIsUp;
         }
     };
     let (records, bytes) = (leaving.records(), leaving.length());

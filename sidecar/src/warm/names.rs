@@ -13,6 +13,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
+use super::Ended;
+
 /// The longest that Redis is asked for what the last sidecar held, one batch at a time.
 const LONGEST_ASKING: Duration = Duration::from_secs(60);
 
@@ -28,47 +30,60 @@ const BYTES_AT_ONCE: usize = 1 << 20;
 pub(crate) async fn ask(left: Option<Left>, backend: Arc<Backend>) -> Infallible {
     if let Some(left) = left {
         let began = Instant::now();
-        let (mut asked, mut kept) = (0, 0);
-        let ended = ask_all(left, &backend, began + LONGEST_ASKING, &mut asked, &mut kept).await;
+        let (Sum { asked, kept }, ended) = ask_all(left, &backend, began + LONGEST_ASKING).await;
         let took_ms = began.elapsed().as_millis() as u64;
-        info!(asked, kept, ended, took_ms, "asked Redis for what the last sidecar held");
+        info!(asked, kept, ?ended, took_ms, "asked Redis for what the last sidecar held");
     }
     pending().await
 }
 
-/// As [`ask`], and answers why it ended.
-async fn ask_all(
-    mut left: Left,
-    backend: &Backend,
-    until: Instant,
-    asked: &mut usize,
-    kept: &mut usize,
-) -> &'static str {
-    loop {
+/// Names that were asked for, and how many of them Redis held.
+#[derive(Default)]
+struct Sum {
+    asked: usize,
+    kept: usize,
+}
+
+async fn ask_all(mut left: Left, backend: &Backend, until: Instant) -> (Sum, Ended) {
+    let mut sum = Sum::default();
+    let ended = loop {
         let reading = spawn_blocking(move || (next_names(&mut left), left));
-        let Ok((names, back)) = reading.await else { return "reading failed" };
+        let Ok((names, back)) = reading.await else { break Ended::Unread };
         left = back;
         let names = match names {
-            Ok(names) if names.is_empty() => return "all",
+            Ok(names) if names.is_empty() => break Ended::All,
             Ok(names) => names,
             Err(refused) => {
                 warn!(%refused, "what the last sidecar has left is damaged: the rest of it is not asked for");
-                return "damaged";
+                break Ended::Unread;
             }
         };
-        loop {
-            let began = Instant::now();
-            match backend.warm(&names).await {
-                _ if began >= until => return "time is up",
-                Some(Warmed::Asked(found)) => {
-                    (*asked, *kept) = (*asked + names.len(), *kept + found);
-                    sleep(began.elapsed()).await;
-                    break;
-                }
-                Some(Warmed::Away) => sleep(ASK_AGAIN).await,
-                Some(Warmed::Full) => return "memory is full",
-                None => return "there is no Redis any more",
+        match ask_for(&names, backend, until).await {
+            Ok(found) => {
+                sum.asked += names.len();
+                sum.kept += found;
             }
+            Err(ended) => break ended,
+        }
+    };
+    (sum, ended)
+}
+
+/// Asks until there is an answer, and rests as long as that one took. Answers how many of the names Redis held.
+async fn ask_for(names: &[Name], backend: &Backend, until: Instant) -> Result<usize, Ended> {
+    loop {
+        let began = Instant::now();
+        if began >= until {
+            return Err(Ended::TimeIsUp);
+        }
+        match backend.warm(names).await {
+            Some(Warmed::Asked(found)) => {
+                sleep(began.elapsed()).await;
+                return Ok(found);
+            }
+            Some(Warmed::Away) => sleep(ASK_AGAIN).await,
+            Some(Warmed::Full) => return Err(Ended::MemoryIsFull),
+            None => return Err(Ended::NobodyToAsk),
         }
     }
 }

@@ -81,6 +81,18 @@ fn where_nothing_can_be_written_the_cache_works_all_the_same() {
 }
 
 #[test]
+fn a_disk_that_is_full_keeps_nothing_and_ends_nothing() {
+    let mut sidecar = Sidecar::new();
+    let mut client = sidecar.start_on_a_full_disk(&[]);
+    fill(&mut client, 1000, 1000);
+    sidecar.end();
+    let warnings = sidecar.warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("nothing is left"), "{warnings:?}");
+    assert!(!sidecar.file.exists() && !sidecar.dir.path().join("warm.part").exists());
+    assert_eq!(sidecar.start(&[]).one(&["DBSIZE"]), "0");
+}
+
+#[test]
 fn whoever_was_overtaken_leaves_nothing_that_is_believed() {
     let mut first = Sidecar::new();
     let mut second = Sidecar::new();

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use synapse_client::shared::SharedReader;
 use synapse_warm::format::{END_BYTES, Header, Kind, Record, end};
 
 use crate::sidecar::{Client, Sidecar};
@@ -149,6 +150,22 @@ fn deadlines_hold_and_large_values_come_too() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(sidecar.log().contains("taken up"), "{}", sidecar.log());
+}
+
+#[test]
+fn readers_of_the_memory_find_what_came_back() {
+    let mut sidecar = Sidecar::new();
+    let configuration = sidecar.dir.path().join("sidecar.yaml");
+    fs::write(&configuration, "memory: {capacity: 8Mi, sharedReads: Enabled}").unwrap();
+    let args = ["--config", configuration.to_str().unwrap()];
+    let mut client = sidecar.start(&args);
+    client.ask(&[["SET", "small", "1"], ["SET", "large", &"L".repeat(100_000)]]);
+    sidecar.end();
+    let mut client = sidecar.start(&args);
+    assert_eq!(client.one(&["STRLEN", "large"]), "100000");
+    let mut reader = SharedReader::connect(sidecar.socket()).unwrap();
+    let mut value = Vec::new();
+    assert!(reader.is_shared() && reader.get(b"small", &mut value).unwrap() && value == b"1");
 }
 
 #[test]

@@ -26,6 +26,8 @@ trait ReadWrite: Read + Write + Send {}
 
 impl<S: Read + Write + Send> ReadWrite for S {}
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_synapse-sidecar");
+
 /// Commands under way at a time.
 const AT_ONCE: usize = 500;
 
@@ -40,9 +42,19 @@ impl Sidecar {
 
     /// Starts a process and waits until it answers.
     pub(crate) fn start(&mut self, args: &[&str]) -> Client {
+        self.launch(Command::new(PROGRAM), args)
+    }
+
+    /// As [`Sidecar::start`], a process that can write no file of more than 64 KiB.
+    pub(crate) fn start_on_a_full_disk(&mut self, args: &[&str]) -> Client {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; ulimit -f 128; exec \"$0\" \"$@\"", PROGRAM]);
+        self.launch(command, args)
+    }
+
+    fn launch(&mut self, mut command: Command, args: &[&str]) -> Client {
         assert!(self.child.is_none());
         let log = fs::File::create(self.dir.path().join("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_synapse-sidecar"));
         let ours = |name: &str| name.starts_with("SYNAPSE_") || name.starts_with("OTEL_");
         for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
             command.env_remove(name);
