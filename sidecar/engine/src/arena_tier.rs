@@ -90,6 +90,17 @@ impl ArenaTier {
         self.arena.retire();
     }
 
+    fn recall_large(&mut self, kept: Kept<'_>, now: Now) -> Recalled {
+        let before = self.arena.stats().evictions;
+        let recalled = match self.large.recall(kept, now) {
+            // What is smaller may fit all the same.
+            Recalled::Full => Recalled::Unfit,
+            recalled => recalled,
+        };
+        self.balance(now);
+        if self.arena.stats().evictions > before { Recalled::Full } else { recalled }
+    }
+
     /// Lets the arena have what large objects do not.
     fn balance(&mut self, now: Now) {
         let large = self.large.stats().bytes;
@@ -102,17 +113,6 @@ impl ArenaTier {
         self.reserved_bytes = bytes;
         let rest = usize::try_from(self.capacity_bytes - bytes).unwrap_or(usize::MAX);
         self.arena.resize(rest, now.mono_ms);
-    }
-
-    fn recall_large(&mut self, kept: Kept<'_>, now: Now) -> Recalled {
-        let before = self.arena.stats().evictions;
-        let recalled = match self.large.recall(kept, now) {
-            // What is smaller may fit all the same.
-            Recalled::Full => Recalled::Unfit,
-            recalled => recalled,
-        };
-        self.balance(now);
-        if self.arena.stats().evictions > before { Recalled::Full } else { recalled }
     }
 
     fn has_large(&self) -> bool {

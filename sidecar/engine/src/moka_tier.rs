@@ -153,7 +153,7 @@ impl Memory for MokaTier {
     fn hottest(&mut self, cursor: u64, now: Now, mut visit: impl FnMut(Kept<'_>)) -> u64 {
         let (keys, next) = lock(&self.index).next_place(cursor);
         for key in keys {
-            if let Some(Entry { value, deadline }) =
+            if let Some(Entry { value, deadline, .. }) =
                 self.table.get(&key).filter(|entry| !entry.deadline.is_past(now))
             {
                 visit(Kept { key: &key, value: &value, deadline, heat: HEAT });

@@ -185,6 +185,18 @@ fn an_entry_above_the_budget_is_refused_and_takes_the_old_value_with_it<M: Tier>
     assert_eq!(tier.stats().bytes, 0);
 }
 
+fn clearing_leaves_nothing<M: Tier>() {
+    let (clock, mut tier) = (ManualClock::default(), M::new());
+    for n in 0..100 {
+        let _ = tier.set(format!("{n}").as_bytes(), b"v", clock.now().after(1000), clock.now());
+    }
+    tier.clear();
+    assert_eq!(value(&mut tier, "7", &clock), None);
+    assert_eq!((tier.stats().entries, tier.stats().bytes), (0, 0));
+    let _ = tier.set(b"7", b"again", Deadline::NEVER, clock.now());
+    assert_eq!(value(&mut tier, "7", &clock), Some(b"again".to_vec()));
+}
+
 type Handed = (Vec<u8>, Vec<u8>, Deadline, u8);
 
 /// All that `tier` visits to be taken up elsewhere, in its order.
@@ -245,18 +257,6 @@ fn what_is_handed_over_stays_within_the_budget<M: Tier>() {
     assert!(kept > 1000 && results.contains(&Recalled::Full), "{kept}");
     let stats = new.stats();
     assert!(stats.bytes <= CAPACITY && stats.evictions == 0, "{stats:?}");
-}
-
-fn clearing_leaves_nothing<M: Tier>() {
-    let (clock, mut tier) = (ManualClock::default(), M::new());
-    for n in 0..100 {
-        let _ = tier.set(format!("{n}").as_bytes(), b"v", clock.now().after(1000), clock.now());
-    }
-    tier.clear();
-    assert_eq!(value(&mut tier, "7", &clock), None);
-    assert_eq!((tier.stats().entries, tier.stats().bytes), (0, 0));
-    let _ = tier.set(b"7", b"again", Deadline::NEVER, clock.now());
-    assert_eq!(value(&mut tier, "7", &clock), Some(b"again".to_vec()));
 }
 
 #[derive(Debug, Clone)]
