@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use synapse_config::quantity::parse_bytes;
 use synapse_config::secret::Secret;
 use synapse_config::span::parse_duration;
 use synapse_config::written::{Config, Http, Log, LogFormat, LogLevel, Memory, Redis, Service};
@@ -35,13 +36,19 @@ pub(crate) struct Args {
     /// Where /livez, /readyz and /metrics are answered, such as 127.0.0.1:8311 [default: nowhere] [env: SYNAPSE_HTTP]
     #[arg(long, value_name = "HOST:PORT")]
     http: Option<String>,
+    /// File by which the memory survives an orderly restart: left after SIGTERM or SIGINT, taken up and removed by the next start [default: none] [env: SYNAPSE_WARM_FILE]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) warm_file: Option<PathBuf>,
+    /// The most bytes of that file, such as 64Mi; the hottest entries come first [default: the memory] [env: SYNAPSE_WARM_LIMIT]
+    #[arg(long, value_name = "QUANTITY", value_parser = parse_bytes, requires = "warm_file")]
+    pub(crate) warm_limit: Option<u64>,
     /// How much is logged [default: info] [env: SYNAPSE_LOG_LEVEL]
     #[arg(long, value_enum, ignore_case = true, value_name = "LEVEL")]
     log_level: Option<Level>,
     /// The shape of a log line [default: text on a terminal, json elsewhere] [env: SYNAPSE_LOG_FORMAT]
     #[arg(long, value_enum, ignore_case = true, value_name = "FORMAT")]
     log_format: Option<Format>,
-    /// How long clients may take to finish after SIGTERM or SIGINT [env: SYNAPSE_GRACE]
+    /// How long it may take to end after SIGTERM or SIGINT: clients, and the warm file if there is one [env: SYNAPSE_GRACE]
     #[arg(long, default_value = "20s", value_parser = parse_duration)]
     pub(crate) grace: Duration,
 }
@@ -90,6 +97,8 @@ const VARIABLES: &[(&str, &str)] = &[
     ("--redis-prefix", "SYNAPSE_REDIS_PREFIX"),
     ("--memory", "SYNAPSE_MEMORY"),
     ("--http", "SYNAPSE_HTTP"),
+    ("--warm-file", "SYNAPSE_WARM_FILE"),
+    ("--warm-limit", "SYNAPSE_WARM_LIMIT"),
     ("--log-level", "SYNAPSE_LOG_LEVEL"),
     ("--log-format", "SYNAPSE_LOG_FORMAT"),
     ("--grace", "SYNAPSE_GRACE"),

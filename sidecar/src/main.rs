@@ -7,6 +7,7 @@ mod instance;
 mod probe;
 mod settings;
 mod telemetry;
+mod warm;
 mod wire;
 
 use std::process::ExitCode;

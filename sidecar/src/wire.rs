@@ -35,6 +35,7 @@ use crate::args::Args;
 use crate::instance::{self, Instance};
 use crate::settings::{Look, Source};
 use crate::telemetry::Logs;
+use crate::warm::{self, Grace};
 
 /// How often the configuration is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -74,14 +75,21 @@ fn raise_file_limit() -> u64 {
 
 async fn serve(args: Args, files: u64) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let grace = args.grace;
+    let (warm_file, warm_limit) = (args.warm_file.clone(), args.warm_limit);
+    let grace = Grace::of(args.grace, warm_file.is_some());
     let (mut sidecar, source) = Sidecar::start(args)?;
     settle(&sidecar.settings, sidecar.remote.as_deref()).await;
     let socket = Path::new(&sidecar.settings.socket);
     let connections =
         CONNECTIONS.min(usize::try_from(files).unwrap_or(CONNECTIONS).saturating_sub(OTHER_FILES).max(1));
-    let limits = listener::Limits { connections, grace };
+    let limits = listener::Limits { connections, grace: grace.sessions };
     let listener = Listener::bind(socket, Arc::clone(&sidecar.backend), limits)?;
+    // Bound already, so that this is the one sidecar on the socket; nobody is answered before.
+    let (warm, names) = match &warm_file {
+        Some(path) => warm::start(path, warm_limit, &sidecar.backend, &sidecar.clock).await,
+        None => (None, None),
+    };
+    let asking = warm::ask(names, Arc::clone(&sidecar.backend));
     info!(socket = %socket.display(), redis = sidecar.settings.redis.is_some(), "serving");
     let (stop, draining) = drain::channel();
     let admin = match sidecar.settings.http {
@@ -104,12 +112,18 @@ async fn serve(args: Args, files: u64) -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
         ended = &mut serving => return ended.context("the listener ended"),
         ended = sidecar.keep(source, &mut doors) => ended?,
+        never = asking => match never {},
     }
     stop.drain();
     if timeout(LONGEST_LEAVE, sidecar.leave()).await.is_err() {
         warn!("Redis did not take back the instance key, which ends by itself");
     }
     serving.await.context("the listener ended badly")?;
+    // Every session has ended: nothing changes any more.
+    if let Some(warm) = warm {
+        let (backend, capacity) = (Arc::clone(&sidecar.backend), sidecar.settings.memory.capacity);
+        warm.leave(backend, sidecar.clock.clone(), capacity, grace.writing).await;
+    }
     if let Some(export) = sidecar.export {
         export.close().await;
     }

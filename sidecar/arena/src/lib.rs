@@ -18,6 +18,7 @@ pub mod layout;
 mod obituary;
 mod one_key;
 pub mod reader;
+pub mod recall;
 pub mod region;
 mod segments;
 mod sketch;

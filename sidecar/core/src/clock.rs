@@ -96,6 +96,25 @@ impl SystemClock {
     pub fn origin_ns(&self) -> u64 {
         self.start_ms.saturating_mul(1_000_000)
     }
+
+    /// A deadline in milliseconds of CLOCK_BOOTTIME: every process of the node means the same moment by it, until the
+    /// machine is started anew. `None` for one that never comes.
+    pub fn boot_ms_of(&self, deadline: Deadline) -> Option<u64> {
+        // The first millisecond is 1.
+        deadline.mono_ms().map(|mono_ms| self.start_ms.saturating_add(mono_ms).saturating_sub(1))
+    }
+
+    /// The deadline at a millisecond of CLOCK_BOOTTIME, [`Deadline::PAST`] where this clock began after it.
+    pub fn at_boot_ms(&self, boot_ms: u64) -> Deadline {
+        boot_ms
+            .checked_sub(self.start_ms)
+            .map_or(Deadline::PAST, |since| Deadline::at(since.saturating_add(1)))
+    }
+
+    /// The present millisecond of CLOCK_BOOTTIME.
+    pub fn boot_ms(&self) -> u64 {
+        since_boot_ms()
+    }
 }
 
 impl Clock for SystemClock {
@@ -166,6 +185,19 @@ mod tests {
         assert!(Deadline::PAST.is_past(now));
         assert_eq!(now.at_unix(i64::MIN), None);
         assert!(now.at_unix(i64::MAX).is_some_and(|d| d != Deadline::NEVER));
+    }
+
+    #[test]
+    fn two_clocks_of_one_boot_mean_the_same_millisecond() {
+        let now = Now { mono_ms: 70, unix_ms: 0 };
+        let [first, second] = [1_000, 1_050].map(|start_ms| SystemClock { start_ms, unix_at_start_ms: 0 });
+        let carried = second.at_boot_ms(first.boot_ms_of(now.after(5)).unwrap());
+        // 75 of the one is 25 of the other, which began 50 later.
+        assert_eq!(carried, Deadline::at(25));
+        assert_eq!(second.at_boot_ms(first.boot_ms_of(Deadline::at(50)).unwrap()), Deadline::PAST);
+        assert_eq!(second.at_boot_ms(first.boot_ms_of(Deadline::at(51)).unwrap()), Deadline::at(1));
+        assert_eq!(first.boot_ms_of(Deadline::NEVER), None);
+        assert!(second.at_boot_ms(u64::MAX) != Deadline::NEVER);
     }
 
     #[test]

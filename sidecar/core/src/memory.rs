@@ -21,6 +21,31 @@ pub enum Stored {
     TooLarge,
 }
 
+/// An entry with what a memory knows of it: what another one needs to keep it just so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept<'a> {
+    /// The key.
+    pub key: &'a [u8],
+    /// The value.
+    pub value: &'a [u8],
+    /// Until when the entry may be served.
+    pub deadline: Deadline,
+    /// How often it was asked for lately, by the measure of the tier.
+    pub heat: u8,
+}
+
+/// What became of a [`Memory::recall`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Recalled {
+    /// The entry is in memory.
+    Kept,
+    /// It is over, or this tier can never hold it.
+    Unfit,
+    /// There is no room left but that of entries which were asked for more often.
+    Full,
+}
+
 /// Figures of a memory tier, all since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemoryStats {
@@ -70,6 +95,22 @@ pub trait Memory: Send + 'static {
     /// Visits about `count` keys alive at `now`, from `cursor` (0 at first), and returns the next cursor, 0 at the
     /// end. A key that is held from the first call to the last is visited at least once.
     fn scan(&mut self, cursor: u64, count: usize, now: Now, visit: impl FnMut(&[u8])) -> u64;
+
+    /// Visits some of the entries alive at `now`, from `cursor` (0 at first), and returns the next cursor, 0 at the end:
+    /// the less often an entry was asked for, the later it comes. For a tier that nobody writes to meanwhile; a tier that
+    /// has no measure visits nothing.
+    fn hottest(&mut self, _cursor: u64, _now: Now, _visit: impl FnMut(Kept<'_>)) -> u64 {
+        0
+    }
+
+    /// Takes up an entry that another tier visited in [`Memory::hottest`], as hot as it was there. For a tier that
+    /// holds nothing else yet, the hottest first.
+    fn recall(&mut self, kept: Kept<'_>, now: Now) -> Recalled {
+        match self.set(kept.key, kept.value, kept.deadline, now) {
+            Stored::Kept => Recalled::Kept,
+            Stored::TooLarge => Recalled::Unfit,
+        }
+    }
 
     /// Takes back the room of some entries whose deadline has passed; bounded work, to be called now and then.
     fn tend(&mut self, now: Now);

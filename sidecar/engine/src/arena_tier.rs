@@ -5,8 +5,9 @@ use std::os::fd::OwnedFd;
 
 use synapse_arena::arena::Arena;
 use synapse_arena::entry::{MAX_DEADLINE, NEVER};
+use synapse_arena::recall::{self, UNASKED};
 use synapse_core::clock::{Deadline, Now};
-use synapse_core::memory::{Found, LEASE_MS, Memory, MemoryStats, Stored};
+use synapse_core::memory::{Found, Kept, LEASE_MS, Memory, MemoryStats, Recalled, Stored};
 
 use crate::moka_tier::MokaTier;
 
@@ -87,6 +88,17 @@ impl ArenaTier {
     /// Tells readers that the memory is of no use to them any more, though it may still be in use here.
     pub fn retire(&self) {
         self.arena.retire();
+    }
+
+    fn recall_large(&mut self, kept: Kept<'_>, now: Now) -> Recalled {
+        let before = self.arena.stats().evictions;
+        let recalled = match self.large.recall(kept, now) {
+            // What is smaller may fit all the same.
+            Recalled::Full => Recalled::Unfit,
+            recalled => recalled,
+        };
+        self.balance(now);
+        if self.arena.stats().evictions > before { Recalled::Full } else { recalled }
     }
 
     /// Lets the arena have what large objects do not.
@@ -186,6 +198,31 @@ impl Memory for ArenaTier {
         }
         let next = self.large.scan(cursor.saturating_sub(LARGE_CURSOR), left, now, visit);
         if next == 0 { 0 } else { LARGE_CURSOR + next }
+    }
+
+    /// Large objects come behind what was asked for lately, and before what was not.
+    fn hottest(&mut self, cursor: u64, now: Now, mut visit: impl FnMut(Kept<'_>)) -> u64 {
+        if cursor >= LARGE_CURSOR {
+            let next = self.large.hottest(cursor - LARGE_CURSOR, now, visit);
+            return if next == 0 { UNASKED } else { LARGE_CURSOR + next };
+        }
+        let next = self.arena.hottest(cursor, now.mono_ms, |key, found, heat| {
+            let deadline = deadline_of(found.deadline);
+            visit(Kept { key, value: found.value, deadline, heat });
+        });
+        if next == UNASKED { LARGE_CURSOR } else { next }
+    }
+
+    fn recall(&mut self, kept: Kept<'_>, now: Now) -> Recalled {
+        if kept.deadline.is_past(now) {
+            return Recalled::Unfit;
+        }
+        let mono_ms = kept.deadline.mono_ms().unwrap_or(NEVER);
+        match self.arena.recall(kept.key, kept.value, mono_ms, kept.heat) {
+            recall::Recalled::Kept => Recalled::Kept,
+            recall::Recalled::Full => Recalled::Full,
+            recall::Recalled::Unfit => self.recall_large(kept, now),
+        }
     }
 
     fn tend(&mut self, now: Now) {
@@ -298,6 +335,60 @@ mod tests {
         );
         assert_eq!(tier.set(b"a", &[7; 100_000], Deadline::NEVER, clock.now()), Stored::Kept);
         assert_eq!(reader.get(b"a", clock.now().mono_ms, &mut copy), Look::Miss);
+    }
+
+    fn handed_over(from: &mut ArenaTier, to: &mut ArenaTier, now: Now) -> (u64, Recalled) {
+        let (mut cursor, mut visited, mut last) = (0, 0, Recalled::Kept);
+        loop {
+            cursor = from.hottest(cursor, now, |kept| {
+                if last != Recalled::Full {
+                    visited += 1;
+                    last = to.recall(kept, now);
+                }
+            });
+            if cursor == 0 {
+                return (visited, last);
+            }
+        }
+    }
+
+    #[test]
+    fn small_and_large_objects_are_handed_over_with_their_deadlines() {
+        let (clock, [mut old, mut new]) =
+            (ManualClock::default(), [(), ()].map(|()| ArenaTier::new(CAPACITY).unwrap()));
+        let now = clock.now();
+        fill(&mut old, now, 0);
+        let far = Deadline::at(u64::MAX - 1);
+        for (key, value, deadline) in
+            [(&b"s"[..], &[1; 9][..], now.after(5)), (b"l", &[2; 200_000], now.after(7)), (b"f", b"x", far)]
+        {
+            assert_eq!(old.set(key, value, deadline, now), Stored::Kept);
+        }
+        let _ = old.set(b"over", b"x", now.after(3), now);
+        clock.advance(4);
+        let now = clock.now();
+        let living = old.stats().entries - 1;
+        let (visited, last) = handed_over(&mut old, &mut new, now);
+        assert_eq!((visited, new.stats().entries), (living, living), "{last:?}");
+        assert!(held(&new) <= CAPACITY);
+        let mut found = Vec::new();
+        new.get(&[&b"s"[..], b"l", b"f", b"over"], now, |_, entry| {
+            found.push(entry.map(|entry| (entry.value.len(), entry.deadline)));
+        });
+        let deadline = |left| now.after(left);
+        assert_eq!(found, [Some((9, deadline(1))), Some((200_000, deadline(3))), Some((1, far)), None]);
+    }
+
+    #[test]
+    fn half_the_room_is_filled_and_no_more() {
+        let (clock, mut old) = (ManualClock::default(), ArenaTier::new(CAPACITY).unwrap());
+        let mut new = ArenaTier::new(CAPACITY / 2).unwrap();
+        for round in 0..3 {
+            fill(&mut old, clock.now(), round);
+        }
+        // Large ones have half of it, and the small ones do not need all of theirs.
+        let (_, last) = handed_over(&mut old, &mut new, clock.now());
+        assert!(held(&new) <= CAPACITY / 2 && held(&new) > CAPACITY / 3, "{last:?}: {} bytes", held(&new));
     }
 
     #[test]

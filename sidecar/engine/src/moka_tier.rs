@@ -8,7 +8,7 @@ use bytes::Bytes;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use synapse_core::clock::{Deadline, Now};
-use synapse_core::memory::{Found, Memory, MemoryStats, Stored};
+use synapse_core::memory::{Found, Kept, Memory, MemoryStats, Recalled, Stored};
 
 /// What an entry costs beside its key and value, in bytes: moka's bookkeeping and the index. Measured as resident
 /// memory of 400,000 entries.
@@ -25,6 +25,9 @@ pub const MOST_SLACK_BYTES: usize = 64 << 10;
 
 /// Entries that one [`Memory::tend`] looks at, at most.
 const TEND_ENTRIES: usize = 1024;
+
+/// How often an entry of this tier counts as asked for: its order of use does not tell.
+const HEAT: u8 = 1;
 
 /// moka evicts in arrears; after this share of the budget was written, it is made to catch up.
 const CATCH_UP_SHARE: u64 = 64;
@@ -147,6 +150,32 @@ impl Memory for MokaTier {
         0
     }
 
+    fn hottest(&mut self, cursor: u64, now: Now, mut visit: impl FnMut(Kept<'_>)) -> u64 {
+        let (keys, next) = lock(&self.index).next_place(cursor);
+        for key in keys {
+            if let Some(Entry { value, deadline, .. }) =
+                self.table.get(&key).filter(|entry| !entry.deadline.is_past(now))
+            {
+                visit(Kept { key: &key, value: &value, deadline, heat: HEAT });
+            }
+        }
+        next
+    }
+
+    fn recall(&mut self, kept: Kept<'_>, now: Now) -> Recalled {
+        let weight = weight(kept.key.len(), kept.value.len(), kept.deadline);
+        if kept.deadline.is_past(now) || weight > self.capacity_bytes {
+            return Recalled::Unfit;
+        }
+        if lock(&self.index).bytes + weight > self.capacity_bytes {
+            return Recalled::Full;
+        }
+        match self.set(kept.key, kept.value, kept.deadline, now) {
+            Stored::Kept => Recalled::Kept,
+            Stored::TooLarge => Recalled::Unfit,
+        }
+    }
+
     fn tend(&mut self, now: Now) {
         for _ in 0..TEND_ENTRIES {
             let due = lock(&self.index).first_past(now);
@@ -212,6 +241,18 @@ impl Index {
         if slot.deadline != Deadline::NEVER {
             self.deadlines.remove(&(slot.deadline, key.clone()));
         }
+    }
+
+    /// The keys at the first place from `cursor` on, and the place after it, 0 at the end.
+    fn next_place(&self, cursor: u64) -> (Vec<Bytes>, u64) {
+        let mut from =
+            self.slots.range((cursor, Bytes::new())..).map(|((place, key), _)| (*place, key)).peekable();
+        let Some((place, _)) = from.peek().copied() else { return (Vec::new(), 0) };
+        let mut keys = Vec::new();
+        while let Some((_, key)) = from.next_if(|(at, _)| *at == place) {
+            keys.push(key.clone());
+        }
+        (keys, from.next().map_or(0, |(next, _)| next))
     }
 
     fn first_past(&self, now: Now) -> Option<Bytes> {

@@ -5,6 +5,7 @@
 //! become copies is decided by [`copies`].
 
 pub mod copies;
+pub mod warm;
 
 mod batch;
 mod plan;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use synapse_core::clock::{Deadline, Now};
-use synapse_core::memory::{Found, LEASE_MS, Memory, MemoryStats, Stored};
+use synapse_core::memory::{Found, Kept, LEASE_MS, Memory, MemoryStats, Recalled, Stored};
 use synapse_core::reply::Reply;
 
 pub use self::watch::Watch;
@@ -115,6 +115,11 @@ impl<M: Memory> Store<M> {
     pub fn served<K: AsRef<[u8]>>(&mut self, hits: u64, sample: &[K]) {
         self.lookups.hits += hits;
         served(&mut self.memory, hits, sample);
+    }
+
+    /// Takes up an entry of the memory before this one; see [`Memory::recall`].
+    pub fn recall(&mut self, kept: Kept<'_>, now: Now) -> Recalled {
+        self.memory.recall(Kept { deadline: self.bounded(kept.deadline, now), ..kept }, now)
     }
 
     /// Something that only this kind of memory can do.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use synapse_core::clock::{Clock, Deadline, ManualClock};
-use synapse_core::memory::{Memory, Stored};
+use synapse_core::memory::{Kept, Memory, Recalled, Stored};
 use synapse_engine::arena_tier::ArenaTier;
 use synapse_engine::moka_tier::{ENTRY_OVERHEAD_BYTES, MOST_SLACK_BYTES, MokaTier};
 
@@ -74,6 +74,16 @@ macro_rules! conformance {
             #[test]
             fn clearing_leaves_nothing() {
                 super::clearing_leaves_nothing::<$tier>();
+            }
+
+            #[test]
+            fn what_is_alive_is_handed_over_as_it_is() {
+                super::what_is_alive_is_handed_over_as_it_is::<$tier>();
+            }
+
+            #[test]
+            fn what_is_handed_over_stays_within_the_budget() {
+                super::what_is_handed_over_stays_within_the_budget::<$tier>();
             }
 
             #[test]
@@ -185,6 +195,68 @@ fn clearing_leaves_nothing<M: Tier>() {
     assert_eq!((tier.stats().entries, tier.stats().bytes), (0, 0));
     let _ = tier.set(b"7", b"again", Deadline::NEVER, clock.now());
     assert_eq!(value(&mut tier, "7", &clock), Some(b"again".to_vec()));
+}
+
+type Handed = (Vec<u8>, Vec<u8>, Deadline, u8);
+
+/// All that `tier` visits to be taken up elsewhere, in its order.
+fn handed_over(tier: &mut impl Memory, clock: &ManualClock) -> Vec<Handed> {
+    let (mut seen, mut cursor) = (Vec::new(), 0);
+    loop {
+        cursor = tier.hottest(cursor, clock.now(), |kept| {
+            seen.push((kept.key.to_vec(), kept.value.to_vec(), kept.deadline, kept.heat));
+        });
+        if cursor == 0 {
+            return seen;
+        }
+    }
+}
+
+fn take_up(tier: &mut impl Memory, handed: &Handed, clock: &ManualClock) -> Recalled {
+    let (key, value, deadline, heat) = handed;
+    tier.recall(Kept { key, value, deadline: *deadline, heat: *heat }, clock.now())
+}
+
+fn what_is_alive_is_handed_over_as_it_is<M: Tier>() {
+    let (clock, mut old, mut new) = (ManualClock::default(), M::new(), M::new());
+    let now = clock.now();
+    for n in 0..500_u64 {
+        let deadline = if n % 3 == 0 { Deadline::NEVER } else { now.after(n) };
+        let value = vec![n as u8; if n % 100 == 0 { 50_000 } else { n as usize % 90 }];
+        assert_eq!(old.set(format!("k{n}").as_bytes(), &value, deadline, now), Stored::Kept);
+    }
+    clock.advance(200);
+    let mut handed = handed_over(&mut old, &clock);
+    let mut alive = keys(&mut old, 100, &clock);
+    assert!(alive.len() < 500 && handed.is_sorted_by_key(|(.., heat)| u8::MAX - heat));
+    for entry in &handed {
+        assert_eq!(take_up(&mut new, entry, &clock), Recalled::Kept);
+    }
+    let past = (b"past".to_vec(), b"v".to_vec(), now.after(1), 1);
+    assert_eq!(take_up(&mut new, &past, &clock), Recalled::Unfit);
+    let mut again = handed_over(&mut new, &clock);
+    handed.sort();
+    again.sort();
+    assert!(handed == again);
+    let mut handed: Vec<_> = handed.into_iter().map(|(key, ..)| key).collect();
+    handed.sort();
+    alive.sort();
+    assert_eq!(handed, alive);
+}
+
+fn what_is_handed_over_stays_within_the_budget<M: Tier>() {
+    let (clock, mut new) = (ManualClock::default(), M::new());
+    let too_large = (b"k".to_vec(), vec![0; CAPACITY as usize], Deadline::NEVER, 1);
+    assert_eq!(take_up(&mut new, &too_large, &clock), Recalled::Unfit);
+    let results: Vec<_> = (0..30_000)
+        .map(|n| {
+            take_up(&mut new, &(format!("k{n}").into_bytes(), vec![1; 100], Deadline::NEVER, 15), &clock)
+        })
+        .collect();
+    let kept = results.iter().take_while(|recalled| **recalled == Recalled::Kept).count();
+    assert!(kept > 1000 && results.contains(&Recalled::Full), "{kept}");
+    let stats = new.stats();
+    assert!(stats.bytes <= CAPACITY && stats.evictions == 0, "{stats:?}");
 }
 
 #[derive(Debug, Clone)]

@@ -15,3 +15,4 @@ mod execute;
 mod handover;
 mod http_cache;
 mod session;
+mod warm;
