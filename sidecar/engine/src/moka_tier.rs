@@ -42,6 +42,8 @@ pub struct MokaTier {
 #[derive(Debug, Clone)]
 struct Entry {
     value: Bytes,
+    /// Bytes of the buffer in which the value lies.
+    held: usize,
     deadline: Deadline,
 }
 
@@ -55,7 +57,7 @@ impl MokaTier {
             .max_capacity(capacity_bytes)
             .eviction_policy(EvictionPolicy::lru())
             .weigher(|key: &Bytes, entry: &Entry| {
-                u32::try_from(weight(key.len(), entry.value.len(), entry.deadline)).unwrap_or(u32::MAX)
+                u32::try_from(weight(key.len(), entry.held, entry.deadline)).unwrap_or(u32::MAX)
             })
             .eviction_listener(move |key: Arc<Bytes>, _, cause| {
                 if cause.was_evicted() {
@@ -70,7 +72,7 @@ impl MokaTier {
     }
 
     fn insert(&mut self, key: Bytes, entry: Entry) {
-        let weight = weight(key.len(), entry.value.len(), entry.deadline);
+        let weight = weight(key.len(), entry.held, entry.deadline);
         lock(&self.index).upsert(place(&self.hasher, &key), &key, entry.deadline, weight);
         self.table.insert(key, entry);
         self.written_since_catch_up += weight;
@@ -78,6 +80,21 @@ impl MokaTier {
             self.table.run_pending_tasks();
             self.written_since_catch_up = 0;
         }
+    }
+
+    fn store(
+        &mut self,
+        key: &[u8],
+        held: usize,
+        value: impl FnOnce() -> Bytes,
+        deadline: Deadline,
+    ) -> Stored {
+        if weight(key.len(), held, deadline) > self.capacity_bytes {
+            self.forget(key);
+            return Stored::TooLarge;
+        }
+        self.insert(Bytes::copy_from_slice(key), Entry { value: value(), held, deadline });
+        Stored::Kept
     }
 
     fn forget(&mut self, key: &[u8]) -> Option<Slot> {
@@ -94,7 +111,8 @@ impl Memory for MokaTier {
         for (position, key) in keys.iter().enumerate() {
             match self.table.get(key.as_ref()) {
                 Some(entry) if !entry.deadline.is_past(now) => {
-                    visit(position, Some(Found { value: &entry.value, deadline: entry.deadline }));
+                    let handle = Some(&entry.value);
+                    visit(position, Some(Found { value: &entry.value, handle, deadline: entry.deadline }));
                 }
                 _ => visit(position, None),
             }
@@ -102,13 +120,15 @@ impl Memory for MokaTier {
     }
 
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Deadline, _now: Now) -> Stored {
-        if weight(key.len(), value.len(), deadline) > self.capacity_bytes {
-            self.forget(key);
-            return Stored::TooLarge;
+        self.store(key, value.len(), || Bytes::copy_from_slice(value), deadline)
+    }
+
+    fn keep(&mut self, key: &[u8], value: &Bytes, held: usize, deadline: Deadline, now: Now) -> Stored {
+        match weight(key.len(), held, deadline) > self.capacity_bytes {
+            // A copy may still fit.
+            true => self.set(key, value, deadline, now),
+            false => self.store(key, held.max(value.len()), || value.clone(), deadline),
         }
-        let entry = Entry { value: Bytes::copy_from_slice(value), deadline };
-        self.insert(Bytes::copy_from_slice(key), entry);
-        Stored::Kept
     }
 
     fn expire(&mut self, key: &[u8], deadline: Deadline, now: Now) -> bool {
@@ -232,9 +252,9 @@ fn place(hasher: &RandomState, key: &[u8]) -> u64 {
     (hasher.hash_one(key) >> 16).max(1)
 }
 
-fn weight(key_len: usize, value_len: usize, deadline: Deadline) -> u64 {
+fn weight(key_len: usize, held: usize, deadline: Deadline) -> u64 {
     let ordered = if deadline == Deadline::NEVER { 0 } else { DEADLINE_OVERHEAD_BYTES };
-    let bytes = key_len + value_len;
+    let bytes = key_len + held;
     (bytes + (bytes / SLACK_SHARE).min(MOST_SLACK_BYTES) + ENTRY_OVERHEAD_BYTES + ordered) as u64
 }
 
