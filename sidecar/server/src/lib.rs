@@ -14,4 +14,7 @@ mod client;
 mod execute;
 mod handover;
 mod http_cache;
+mod intake;
+mod outbox;
+mod rooms;
 mod session;
