@@ -66,8 +66,8 @@ pub trait Memory: Send + 'static {
     /// Stores an entry; value and deadline both replace whatever the key had. May drop other entries for room.
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Deadline, now: Now) -> Stored;
 
-    /// As [`Memory::set`], for a value that has a buffer of its own, of `held` bytes: it may be kept as it is, and then all
-    /// of them count.
+    /// As [`Memory::set`], for a value that lies in a buffer of `held` bytes with little else: it may be kept as it is,
+    /// and then all of them count. 0 is for one that lies in a buffer of others.
     fn keep(&mut self, key: &[u8], value: &Bytes, _held: usize, deadline: Deadline, now: Now) -> Stored {
         self.set(key, value, deadline, now)
     }

@@ -23,6 +23,9 @@ const SLACK_SHARE: usize = 8;
 /// ... and by so many bytes at most: what is larger takes whole pages.
 pub const MOST_SLACK_BYTES: usize = 64 << 10;
 
+/// A value is kept in the buffer in which it came unless more than this share of that is something else.
+const WASTE_SHARE: usize = 8;
+
 /// Entries that one [`Memory::tend`] looks at, at most.
 const TEND_ENTRIES: usize = 1024;
 
@@ -124,10 +127,11 @@ impl Memory for MokaTier {
     }
 
     fn keep(&mut self, key: &[u8], value: &Bytes, held: usize, deadline: Deadline, now: Now) -> Stored {
-        match weight(key.len(), held, deadline) > self.capacity_bytes {
-            // A copy may still fit.
-            true => self.set(key, value, deadline, now),
-            false => self.store(key, held.max(value.len()), || value.clone(), deadline),
+        let wasted = held.saturating_sub(value.len());
+        let fits = weight(key.len(), held, deadline) <= self.capacity_bytes;
+        match held > 0 && wasted <= held / WASTE_SHARE && fits {
+            true => self.store(key, held.max(value.len()), || value.clone(), deadline),
+            false => self.set(key, value, deadline, now),
         }
     }
 

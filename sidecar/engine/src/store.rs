@@ -30,9 +30,6 @@ pub const MAX_REPLY_BYTES: usize = 128 << 20;
 /// The refusal of a reply that would hold more than [`MAX_REPLY_BYTES`].
 pub const REPLY_TOO_LARGE: Reply = Reply::error("ERR reply exceeds 128 MiB, ask for fewer keys at a time");
 
-/// Of the buffer that a value has to itself, one part in so many may be anything else: what wastes more is copied.
-const WASTE_SHARE: usize = 8;
-
 /// A memory tier with the meaning of the commands on it.
 #[derive(Debug)]
 pub struct Store<M> {
@@ -67,8 +64,8 @@ impl<M: Memory> Store<M> {
         self.run_alone(command, args, 0, now)
     }
 
-    /// As [`Store::run`], for a command whose arguments have a buffer of `held` bytes to themselves: a value that takes
-    /// most of it is kept as it is. 0 says that they have none.
+    /// As [`Store::run`], for a command whose arguments have a buffer of `held` bytes to themselves, or none where that is
+    /// 0; see [`Memory::keep`].
     pub fn run_alone(&mut self, command: &Command, args: &[Bytes], held: usize, now: Now) -> Reply {
         self.dispatch(command, args, held, now).unwrap_or_else(|refusal| refusal)
     }
@@ -194,9 +191,6 @@ impl<M: Memory> Store<M> {
         deadline: Deadline,
         now: Now,
     ) -> Result<(), Reply> {
-        if held == 0 || value.len() < held - held / WASTE_SHARE {
-            return self.put(key, value, deadline, now);
-        }
         self.put_by(key, deadline, now, |memory, deadline| memory.keep(key, value, held, deadline, now))
     }
 

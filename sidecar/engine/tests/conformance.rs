@@ -202,8 +202,7 @@ fn a_value_that_is_kept_is_an_entry_like_any_other<M: Tier>() {
         assert_eq!(self::value(&mut tier, "a", &clock), None);
         assert!(!tier.remove(b"a", clock.now()));
     }
-    // What is too large as it lies, with all around it, may fit as a copy; what is too large for that takes the old value
-    // with it.
+    // A small part of a large buffer is copied; what is too large takes the old value with it.
     let now = clock.now();
     let value = Bytes::from(vec![3; M::LARGEST * 2]);
     let part = value.slice(..M::LARGEST / 2);
@@ -215,8 +214,8 @@ fn a_value_that_is_kept_is_an_entry_like_any_other<M: Tier>() {
 
 fn what_a_kept_value_holds_is_charged<M: Tier>() {
     let (clock, mut tier) = (ManualClock::default(), M::new());
-    // None of them fits the arena; each wastes a quarter.
-    let (len, held) = (M::LARGEST / 8, M::LARGEST / 6);
+    // None of them fits the arena; each wastes a tenth.
+    let (len, held) = (M::LARGEST / 10, M::LARGEST / 9);
     for n in 0..100 {
         let value = Bytes::from(vec![n; held]).slice(..len);
         assert_eq!(tier.keep(&[n], &value, held, Deadline::NEVER, clock.now()), Stored::Kept);
