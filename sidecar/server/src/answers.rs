@@ -4,6 +4,7 @@ use synapse_core::memory::Found;
 use synapse_core::reply::Reply;
 use synapse_engine::store::MAX_REPLY_BYTES;
 use synapse_protocol::frame::{self, Answer};
+use synapse_protocol::limits::LARGE_BYTES;
 use synapse_protocol::resp::{Version, encode};
 
 use crate::outbox::Outbox;
@@ -43,13 +44,13 @@ pub(crate) trait Answers {
 }
 
 /// Answers as RESP.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RespAnswers {
     pub(crate) out: Outbox,
 }
 
 /// Answers as Synapse frames.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FrameAnswers {
     pub(crate) out: Outbox,
 }
@@ -70,6 +71,10 @@ impl Answers for RespAnswers {
     fn value(&mut self, version: Version, found: Option<Found<'_>>) {
         match found {
             Some(Found { handle: Some(value), .. }) => encode::handle(&mut self.out, value),
+            Some(Found { value, .. }) if value.len() >= LARGE_BYTES => {
+                let copy = self.out.copy(value);
+                encode::handle(&mut self.out, &copy);
+            }
             Some(Found { value, .. }) => encode::bulk(&mut self.out.small, value),
             None => encode::nil(&mut self.out.small, version),
         }
@@ -119,6 +124,10 @@ impl Answers for FrameAnswers {
     fn value(&mut self, _: Version, found: Option<Found<'_>>) {
         match found {
             Some(Found { handle: Some(value), .. }) => frame::hit(&mut self.out, value),
+            Some(Found { value, .. }) if value.len() >= LARGE_BYTES => {
+                let copy = self.out.copy(value);
+                frame::hit(&mut self.out, &copy);
+            }
             found => {
                 let answer = found.map_or(Answer::Miss, |found| Answer::Hit(found.value));
                 frame::answer(&mut self.out.small, answer);

@@ -2,21 +2,24 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 use synapse_protocol::limits::LARGE_BYTES;
 use synapse_protocol::sink::Sink;
 
 use crate::intake::KEPT_BYTES;
+use crate::rooms::Rooms;
 
 /// Bytes to be written, in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outbox {
     /// All but the large values.
     pub(crate) small: BytesMut,
     /// Each large value, and how many of the small bytes stand before it.
     large: Vec<(usize, Bytes)>,
     large_bytes: usize,
+    rooms: Arc<Rooms>,
 }
 
 /// What of an outbox is not yet written.
@@ -28,6 +31,16 @@ pub(crate) struct Rest<'a> {
 // === impl Outbox ===
 
 impl Outbox {
+    /// Nothing yet.
+    pub(crate) fn new(rooms: Arc<Rooms>) -> Self {
+        Self { small: BytesMut::new(), large: Vec::new(), large_bytes: 0, rooms }
+    }
+
+    /// A handle on a copy of a large value, for [`Sink::put_handle`].
+    pub(crate) fn copy(&self, value: &[u8]) -> Bytes {
+        self.rooms.copy(value)
+    }
+
     /// Bytes held.
     pub(crate) fn len(&self) -> usize {
         self.small.len() + self.large_bytes
@@ -122,7 +135,7 @@ mod tests {
     use super::*;
 
     fn outbox() -> (Outbox, Vec<u8>) {
-        let (mut outbox, mut all) = (Outbox::default(), Vec::new());
+        let (mut outbox, mut all) = (Outbox::new(Rooms::beside(1 << 30)), Vec::new());
         for (turn, size) in
             [3, LARGE_BYTES, LARGE_BYTES + 7, 0, LARGE_BYTES - 1, LARGE_BYTES].into_iter().enumerate()
         {
@@ -169,6 +182,7 @@ mod tests {
                 small: outbox.small.clone(),
                 large: outbox.large.clone(),
                 large_bytes: outbox.large_bytes,
+                rooms: Arc::clone(&outbox.rooms),
             };
             outbox.truncate(at);
             assert_eq!(outbox.len(), at);

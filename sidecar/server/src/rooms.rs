@@ -93,6 +93,14 @@ impl Rooms {
         drop(free);
     }
 
+    /// A copy of `bytes`, in a room.
+    pub(crate) fn copy(self: &Arc<Self>, bytes: &[u8]) -> Bytes {
+        let size = Self::size_for(bytes.len());
+        let mut room = self.take(size).unwrap_or_else(|| BytesMut::with_capacity(size));
+        room.extend_from_slice(bytes);
+        self.lend(room)
+    }
+
     /// What lies in a room, to be held by as many as like; the room comes back after the last of them.
     pub(crate) fn lend(self: &Arc<Self>, room: BytesMut) -> Bytes {
         Bytes::from_owner(Lent { bytes: room.freeze(), rooms: Arc::clone(self) })

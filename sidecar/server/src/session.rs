@@ -111,7 +111,7 @@ impl<S: Stream> Session<S> {
 
     async fn resp(&mut self) -> io::Result<()> {
         let (mut decoder, mut batch) = (resp::request::Decoder::default(), Batch::default());
-        let mut answers = RespAnswers::default();
+        let mut answers = RespAnswers { out: self.outbox() };
         loop {
             let held = self.input.len();
             let front = self.front(resp::plain::look, &mut answers).await?;
@@ -143,7 +143,7 @@ impl<S: Stream> Session<S> {
     }
 
     async fn frames(&mut self) -> io::Result<()> {
-        let (mut batch, mut answers) = (Batch::default(), FrameAnswers::default());
+        let (mut batch, mut answers) = (Batch::default(), FrameAnswers { out: self.outbox() });
         loop {
             if self.front(frame::look, &mut answers).await? == Front::Over {
                 self.write(&mut answers.out).await?;
@@ -198,7 +198,7 @@ impl<S: Stream> Session<S> {
     }
 
     async fn http(&mut self) -> io::Result<()> {
-        let (mut decoder, mut out) = (http::request::Decoder::default(), Outbox::default());
+        let (mut decoder, mut out) = (http::request::Decoder::default(), self.outbox());
         loop {
             let mut after = After::Read;
             loop {

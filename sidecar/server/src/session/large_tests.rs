@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use synapse_core::clock::SystemClock;
+use synapse_core::clock::{Clock, SystemClock};
 use synapse_engine::arena_tier::ArenaTier;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::Session;
-use crate::backend::Backend;
+use crate::backend::{Backend, Kind, lock};
 use crate::client::Client;
 use crate::client::registry::Registry;
 use crate::drain::{self, Signal};
@@ -198,6 +198,24 @@ async fn the_room_of_a_value_serves_again_when_nobody_holds_it() {
         world.backend.tend();
     }
     assert!(world.has_free_room(set.len()));
+}
+
+#[tokio::test]
+async fn large_values_that_the_arena_keeps_are_sent_from_a_copy() {
+    let (world, value) = (World::new(), [5; 66_000]);
+    let mut client = world.connect();
+    client.write_all(&command(&[b"SET", b"key", &value])).await.unwrap();
+    expect(&mut client, b"+OK\r\n", "set").await;
+    let Kind::Memory(store) = &*world.backend.current() else { panic!("memory alone") };
+    let mut is_kept_as_it_came = None;
+    lock(store).read(&[b"key"], world.backend.clock.now(), |_, found| {
+        is_kept_as_it_came = found.map(|found| found.handle.is_some());
+    });
+    assert_eq!(is_kept_as_it_came, Some(CAPACITY / 1024 < 66_000));
+    for _ in 0..3 {
+        client.write_all(&command(&[b"GET", b"key"])).await.unwrap();
+        expect(&mut client, &bulk(&value), "get").await;
+    }
 }
 
 #[tokio::test]

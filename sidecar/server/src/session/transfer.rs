@@ -2,13 +2,14 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use synapse_core::reply::Reply;
 use synapse_protocol::detect::Wire;
 use synapse_protocol::frame::{self, Answer};
-use synapse_protocol::limits::MAX_REQUEST_BYTES;
+use synapse_protocol::limits::{LARGE_BYTES, MAX_REQUEST_BYTES};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -42,12 +43,17 @@ const REFUSAL_QUIET: Duration = Duration::from_secs(1);
 const TOO_LARGE: u16 = 413;
 
 impl<S: Stream> Session<S> {
+    /// Where answers are gathered.
+    pub(super) fn outbox(&self) -> Outbox {
+        Outbox::new(Arc::clone(&self.executor.backend().rooms))
+    }
+
     /// Says why the request is not taken, and lets the client say the rest of it: most read only then.
     pub(super) async fn refuse(&mut self, wire: Wire, why: &str) -> io::Result<()> {
-        let mut out = Outbox::default();
+        let mut out = self.outbox();
         match wire {
             Wire::Resp => {
-                let mut answers = RespAnswers::default();
+                let mut answers = RespAnswers { out };
                 answers.reply(self.executor.client().version, &Reply::error_text(format!("ERR {why}")));
                 out = answers.out;
             }
@@ -133,15 +139,31 @@ impl<S: Stream> Session<S> {
 
     /// Reads on; false when the client has said all, or the server drains and nothing more is there.
     pub(super) async fn read(&mut self) -> io::Result<bool> {
+        let is_large = self.missing >= LARGE_BYTES;
+        loop {
+            let held = self.input.len();
+            if !self.read_once().await? {
+                return Ok(false);
+            }
+            let read = self.input.len() - held;
+            // A large request is looked at again when it is there.
+            if !is_large || self.missing <= read {
+                return Ok(true);
+            }
+            self.missing -= read;
+        }
+    }
+
+    async fn read_once(&mut self) -> io::Result<bool> {
         if std::mem::take(&mut self.is_filled) {
             yield_now().await;
         }
-        let room = self.input.make_room(self.missing, self.room)?;
+        let most = self.input.make_room(self.missing, self.room)?;
         if !self.drain.is_over() {
-            let mut room = self.input.room(room);
+            let mut room = self.input.room(most);
             tokio::select! {
                 biased;
-                read = self.stream.read_buf(&mut room) => return Ok(self.note(read?)),
+                read = self.stream.read_buf(&mut room) => return Ok(self.note(read?, most)),
                 () = &mut self.drain => {}
             }
         }
@@ -149,16 +171,17 @@ impl<S: Stream> Session<S> {
             return Ok(false);
         }
         self.reads_left -= 1;
-        let read = timeout(DRAIN_QUIET, self.stream.read_buf(&mut self.input.room(room))).await;
+        let read = timeout(DRAIN_QUIET, self.stream.read_buf(&mut self.input.room(most))).await;
         match read {
-            Ok(read) => Ok(self.note(read?)),
+            Ok(read) => Ok(self.note(read?, most)),
             Err(_) => Ok(false),
         }
     }
 
-    /// Learns from the size of a read how much room the next one needs; false for the last.
-    fn note(&mut self, read: usize) -> bool {
-        self.is_filled = read >= self.room;
+    /// Learns from the size of a read of `most` bytes how much room the next one needs; false for the last.
+    fn note(&mut self, read: usize, most: usize) -> bool {
+        // The rest of a large request is waited for, and that gives others their turn.
+        self.is_filled = read >= if most < LARGE_BYTES { self.room } else { most };
         if read >= self.room {
             self.room = (self.room * 4).min(MOST_READ_BYTES);
         } else if read < self.room / 8 {
