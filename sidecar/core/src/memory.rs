@@ -1,5 +1,7 @@
 //! The port to the memory tier: synchronous, keys in, answers visited where they lie.
 
+use bytes::Bytes;
+
 use crate::clock::{Deadline, Now};
 
 /// An entry as it lies in memory, lent for the length of one visit.
@@ -7,8 +9,17 @@ use crate::clock::{Deadline, Now};
 pub struct Found<'a> {
     /// The value.
     pub value: &'a [u8],
+    /// The value as a handle, where the tier keeps it as one: a clone costs no copy, and outlives the entry.
+    pub handle: Option<&'a Bytes>,
     /// Until when the entry may be served.
     pub deadline: Deadline,
+}
+
+impl Found<'_> {
+    /// The value, to be kept beyond the visit.
+    pub fn to_bytes(&self) -> Bytes {
+        self.handle.cloned().unwrap_or_else(|| Bytes::copy_from_slice(self.value))
+    }
 }
 
 /// What became of a [`Memory::set`].
@@ -68,8 +79,8 @@ pub const LEASE_MS: u64 = 500;
 /// A bounded table of bytes with a deadline for each entry.
 ///
 /// Exclusive access (`&mut self`) is the contract: whoever owns the tier decides how callers take turns, so an
-/// implementation needs no lock of its own. Nothing here waits or does I/O. An implementation copies what it keeps:
-/// a key or value handed in may be a slice of a large buffer.
+/// implementation needs no lock of its own. Nothing here waits or does I/O. An implementation copies what it keeps, but
+/// for a value that is handed to [`Memory::keep`]: a key or value may be a slice of a large buffer.
 pub trait Memory: Send + 'static {
     /// Looks up `keys` and calls `visit` once for each, in order, with its position and what is alive at `now`.
     fn get<K: AsRef<[u8]>>(&mut self, keys: &[K], now: Now, visit: impl FnMut(usize, Option<Found<'_>>));
@@ -82,6 +93,12 @@ pub trait Memory: Send + 'static {
 
     /// Stores an entry; value and deadline both replace whatever the key had. May drop other entries for room.
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Deadline, now: Now) -> Stored;
+
+    /// As [`Memory::set`], for a value that lies in a buffer of `held` bytes with little else: it may be kept as it is,
+    /// and then all of them count. 0 is for one that lies in a buffer of others.
+    fn keep(&mut self, key: &[u8], value: &Bytes, _held: usize, deadline: Deadline, now: Now) -> Stored {
+        self.set(key, value, deadline, now)
+    }
 
     /// Gives a living entry another deadline and leaves its value; false when none is alive at `now`.
     fn expire(&mut self, key: &[u8], deadline: Deadline, now: Now) -> bool;

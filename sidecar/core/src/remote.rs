@@ -67,7 +67,8 @@ pub enum Outcome {
 /// What the store holds under a key.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fetched {
-    /// A value, with the milliseconds it has left from the moment of sending; `None` without a deadline.
+    /// A value in a buffer of its own, with the milliseconds it has left from the moment of sending; `None` without a
+    /// deadline.
     Value(Bytes, Option<u64>),
     /// A value whose time ran out while it was read: an answer, not a copy to keep.
     Ending(Bytes),

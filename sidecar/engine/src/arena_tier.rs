@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use bytes::Bytes;
 use synapse_arena::arena::Arena;
 use synapse_arena::entry::{MAX_DEADLINE, NEVER};
 use synapse_arena::recall::{self, UNASKED};
@@ -115,6 +116,15 @@ impl ArenaTier {
         self.arena.resize(rest, now.mono_ms);
     }
 
+    /// Stores an entry in the arena; false when it is too large for it.
+    fn fits(&mut self, key: &[u8], value: &[u8], deadline: Deadline, now: Now) -> bool {
+        let fits = self.arena.set(key, value, deadline.mono_ms().unwrap_or(NEVER), now.mono_ms).is_ok();
+        if fits && self.has_large() {
+            self.large.remove(key, now);
+        }
+        fits
+    }
+
     fn has_large(&self) -> bool {
         self.reserved_bytes > 0 && self.large.stats().entries > 0
     }
@@ -129,7 +139,7 @@ impl Memory for ArenaTier {
         self.arena.get(keys, now.mono_ms, |position, found| match found {
             Some(found) => {
                 let deadline = deadline_of(found.deadline);
-                visit(position, Some(Found { value: found.value, deadline }));
+                visit(position, Some(Found { value: found.value, handle: None, deadline }));
             }
             None if has_large => {
                 large.get(&keys[position..=position], now, |_, found| visit(position, found))
@@ -147,14 +157,19 @@ impl Memory for ArenaTier {
     }
 
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Deadline, now: Now) -> Stored {
-        let fits = self.arena.set(key, value, deadline.mono_ms().unwrap_or(NEVER), now.mono_ms).is_ok();
-        if fits {
-            if self.has_large() {
-                self.large.remove(key, now);
-            }
+        if self.fits(key, value, deadline, now) {
             return Stored::Kept;
         }
         let stored = self.large.set(key, value, deadline, now);
+        self.balance(now);
+        stored
+    }
+
+    fn keep(&mut self, key: &[u8], value: &Bytes, held: usize, deadline: Deadline, now: Now) -> Stored {
+        if self.fits(key, value, deadline, now) {
+            return Stored::Kept;
+        }
+        let stored = self.large.keep(key, value, held, deadline, now);
         self.balance(now);
         stored
     }

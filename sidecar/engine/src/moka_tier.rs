@@ -23,6 +23,9 @@ const SLACK_SHARE: usize = 8;
 /// ... and by so many bytes at most: what is larger takes whole pages.
 pub const MOST_SLACK_BYTES: usize = 64 << 10;
 
+/// A value is kept in the buffer in which it came unless more than this share of that is something else.
+const WASTE_SHARE: usize = 8;
+
 /// Entries that one [`Memory::tend`] looks at, at most.
 const TEND_ENTRIES: usize = 1024;
 
@@ -45,6 +48,8 @@ pub struct MokaTier {
 #[derive(Debug, Clone)]
 struct Entry {
     value: Bytes,
+    /// Bytes of the buffer in which the value lies.
+    held: usize,
     deadline: Deadline,
 }
 
@@ -58,7 +63,7 @@ impl MokaTier {
             .max_capacity(capacity_bytes)
             .eviction_policy(EvictionPolicy::lru())
             .weigher(|key: &Bytes, entry: &Entry| {
-                u32::try_from(weight(key.len(), entry.value.len(), entry.deadline)).unwrap_or(u32::MAX)
+                u32::try_from(weight(key.len(), entry.held, entry.deadline)).unwrap_or(u32::MAX)
             })
             .eviction_listener(move |key: Arc<Bytes>, _, cause| {
                 if cause.was_evicted() {
@@ -73,7 +78,7 @@ impl MokaTier {
     }
 
     fn insert(&mut self, key: Bytes, entry: Entry) {
-        let weight = weight(key.len(), entry.value.len(), entry.deadline);
+        let weight = weight(key.len(), entry.held, entry.deadline);
         lock(&self.index).upsert(place(&self.hasher, &key), &key, entry.deadline, weight);
         self.table.insert(key, entry);
         self.written_since_catch_up += weight;
@@ -81,6 +86,21 @@ impl MokaTier {
             self.table.run_pending_tasks();
             self.written_since_catch_up = 0;
         }
+    }
+
+    fn store(
+        &mut self,
+        key: &[u8],
+        held: usize,
+        value: impl FnOnce() -> Bytes,
+        deadline: Deadline,
+    ) -> Stored {
+        if weight(key.len(), held, deadline) > self.capacity_bytes {
+            self.forget(key);
+            return Stored::TooLarge;
+        }
+        self.insert(Bytes::copy_from_slice(key), Entry { value: value(), held, deadline });
+        Stored::Kept
     }
 
     fn forget(&mut self, key: &[u8]) -> Option<Slot> {
@@ -97,7 +117,8 @@ impl Memory for MokaTier {
         for (position, key) in keys.iter().enumerate() {
             match self.table.get(key.as_ref()) {
                 Some(entry) if !entry.deadline.is_past(now) => {
-                    visit(position, Some(Found { value: &entry.value, deadline: entry.deadline }));
+                    let handle = Some(&entry.value);
+                    visit(position, Some(Found { value: &entry.value, handle, deadline: entry.deadline }));
                 }
                 _ => visit(position, None),
             }
@@ -105,13 +126,16 @@ impl Memory for MokaTier {
     }
 
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Deadline, _now: Now) -> Stored {
-        if weight(key.len(), value.len(), deadline) > self.capacity_bytes {
-            self.forget(key);
-            return Stored::TooLarge;
+        self.store(key, value.len(), || Bytes::copy_from_slice(value), deadline)
+    }
+
+    fn keep(&mut self, key: &[u8], value: &Bytes, held: usize, deadline: Deadline, now: Now) -> Stored {
+        let wasted = held.saturating_sub(value.len());
+        let fits = weight(key.len(), held, deadline) <= self.capacity_bytes;
+        match held > 0 && wasted <= held / WASTE_SHARE && fits {
+            true => self.store(key, held.max(value.len()), || value.clone(), deadline),
+            false => self.set(key, value, deadline, now),
         }
-        let entry = Entry { value: Bytes::copy_from_slice(value), deadline };
-        self.insert(Bytes::copy_from_slice(key), entry);
-        Stored::Kept
     }
 
     fn expire(&mut self, key: &[u8], deadline: Deadline, now: Now) -> bool {
@@ -273,9 +297,9 @@ fn place(hasher: &RandomState, key: &[u8]) -> u64 {
     (hasher.hash_one(key) >> 16).max(1)
 }
 
-fn weight(key_len: usize, value_len: usize, deadline: Deadline) -> u64 {
+fn weight(key_len: usize, held: usize, deadline: Deadline) -> u64 {
     let ordered = if deadline == Deadline::NEVER { 0 } else { DEADLINE_OVERHEAD_BYTES };
-    let bytes = key_len + value_len;
+    let bytes = key_len + held;
     (bytes + (bytes / SLACK_SHARE).min(MOST_SLACK_BYTES) + ENTRY_OVERHEAD_BYTES + ordered) as u64
 }
 

@@ -61,7 +61,13 @@ impl<M: Memory> Store<M> {
 
     /// Executes one command on keys. Its arity has been checked; commands of the connection are not known here.
     pub fn run(&mut self, command: &Command, args: &[Bytes], now: Now) -> Reply {
-        self.dispatch(command, args, now).unwrap_or_else(|refusal| refusal)
+        self.run_alone(command, args, 0, now)
+    }
+
+    /// As [`Store::run`], for a command whose arguments have a buffer of `held` bytes to themselves, or none where that is
+    /// 0; see [`Memory::keep`].
+    pub fn run_alone(&mut self, command: &Command, args: &[Bytes], held: usize, now: Now) -> Reply {
+        self.dispatch(command, args, held, now).unwrap_or_else(|refusal| refusal)
     }
 
     /// Looks up many keys without a copy; see [`Memory::get`].
@@ -132,7 +138,7 @@ impl<M: Memory> Store<M> {
         self.memory.stats()
     }
 
-    fn dispatch(&mut self, command: &Command, args: &[Bytes], now: Now) -> Outcome {
+    fn dispatch(&mut self, command: &Command, args: &[Bytes], held: usize, now: Now) -> Outcome {
         match command.op {
             Op::Get => Ok(self.get(args, now)),
             Op::Mget => self.mget(args, now),
@@ -140,11 +146,11 @@ impl<M: Memory> Store<M> {
             Op::Getrange | Op::Substr => self.getrange(args, now),
             Op::Exists | Op::Touch => Ok(self.exists(args, now)),
             Op::Type => Ok(self.type_of(args, now)),
-            Op::Set => self.set(args, now),
-            Op::Setex => self.setex(args, 1000, command, now),
-            Op::Psetex => self.setex(args, 1, command, now),
-            Op::Setnx => self.setnx(args, now),
-            Op::Getset => self.getset(args, now),
+            Op::Set => self.set(args, held, now),
+            Op::Setex => self.setex(args, held, 1000, command, now),
+            Op::Psetex => self.setex(args, held, 1, command, now),
+            Op::Setnx => self.setnx(args, held, now),
+            Op::Getset => self.getset(args, held, now),
             Op::Getdel => Ok(self.getdel(args, now)),
             Op::Getex => self.getex(args, now),
             Op::Mset => self.mset(args, now),
@@ -176,7 +182,7 @@ impl<M: Memory> Store<M> {
     }
 
     fn value(&mut self, key: &[u8], now: Now) -> Option<(Bytes, Deadline)> {
-        self.with(key, now, |found| found.map(|found| (Bytes::copy_from_slice(found.value), found.deadline)))
+        self.with(key, now, |found| found.map(|found| (found.to_bytes(), found.deadline)))
     }
 
     fn deadline(&mut self, key: &[u8], now: Now) -> Option<Deadline> {
@@ -184,12 +190,35 @@ impl<M: Memory> Store<M> {
     }
 
     fn put(&mut self, key: &[u8], value: &[u8], deadline: Deadline, now: Now) -> Result<(), Reply> {
+        self.put_by(key, deadline, now, |memory, deadline| memory.set(key, value, deadline, now))
+    }
+
+    /// As [`Self::put`], for an argument of a command whose arguments have `held` bytes to themselves.
+    fn put_alone(
+        &mut self,
+        key: &[u8],
+        value: &Bytes,
+        held: usize,
+        deadline: Deadline,
+        now: Now,
+    ) -> Result<(), Reply> {
+        self.put_by(key, deadline, now, |memory, deadline| memory.keep(key, value, held, deadline, now))
+    }
+
+    fn put_by(
+        &mut self,
+        key: &[u8],
+        deadline: Deadline,
+        now: Now,
+        store: impl FnOnce(&mut M, Deadline) -> Stored,
+    ) -> Result<(), Reply> {
         self.watched.changed(key);
         if deadline.is_past(now) {
             self.memory.remove(key, now);
             return Ok(());
         }
-        match self.memory.set(key, value, self.bounded(deadline, now), now) {
+        let deadline = self.bounded(deadline, now);
+        match store(&mut self.memory, deadline) {
             Stored::Kept => Ok(()),
             Stored::TooLarge => Err(Reply::error("OOM command not allowed when used memory > 'maxmemory'.")),
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use synapse_core::clock::{Clock, Deadline, ManualClock};
@@ -69,6 +70,16 @@ macro_rules! conformance {
             #[test]
             fn an_entry_above_the_budget_is_refused_and_takes_the_old_value_with_it() {
                 super::an_entry_above_the_budget_is_refused_and_takes_the_old_value_with_it::<$tier>();
+            }
+
+            #[test]
+            fn a_value_that_is_kept_is_an_entry_like_any_other() {
+                super::a_value_that_is_kept_is_an_entry_like_any_other::<$tier>();
+            }
+
+            #[test]
+            fn what_a_kept_value_holds_is_charged() {
+                super::what_a_kept_value_holds_is_charged::<$tier>();
             }
 
             #[test]
@@ -183,6 +194,50 @@ fn an_entry_above_the_budget_is_refused_and_takes_the_old_value_with_it<M: Tier>
     assert_eq!(tier.set(b"a", &[&most[..], b"."].concat(), Deadline::NEVER, clock.now()), Stored::TooLarge);
     assert_eq!(value(&mut tier, "a", &clock), None);
     assert_eq!(tier.stats().bytes, 0);
+}
+
+fn a_value_that_is_kept_is_an_entry_like_any_other<M: Tier>() {
+    let (clock, mut tier) = (ManualClock::default(), M::new());
+    for len in [0, 100, M::LARGEST / 2] {
+        let (now, value) = (clock.now(), Bytes::from(vec![1; len + 10]).slice(4..len + 4));
+        assert_eq!(tier.keep(b"a", &value, len + 10, Deadline::NEVER, now), Stored::Kept);
+        assert_eq!(self::value(&mut tier, "a", &clock), Some(vec![1; len]));
+        // Its handle outlives it, and whoever holds it sees no change.
+        let mut held = None;
+        tier.get(&[b"a"], now, |_, found| held = found.map(|found| found.to_bytes()));
+        assert_eq!(tier.keep(b"a", &Bytes::from(vec![2; len]), len, now.after(10), now), Stored::Kept);
+        assert_eq!((held, self::value(&mut tier, "a", &clock)), (Some(value), Some(vec![2; len])));
+        assert_eq!(tier.stats().entries, 1);
+        clock.advance(11);
+        assert_eq!(self::value(&mut tier, "a", &clock), None);
+        assert!(!tier.remove(b"a", clock.now()));
+    }
+    // A small part of a large buffer is copied; what is too large takes the old value with it.
+    let now = clock.now();
+    let value = Bytes::from(vec![3; M::LARGEST * 2]);
+    let part = value.slice(..M::LARGEST / 2);
+    assert_eq!(tier.keep(b"a", &part, value.len(), Deadline::NEVER, now), Stored::Kept);
+    assert_eq!(self::value(&mut tier, "a", &clock), Some(part.to_vec()));
+    assert_eq!(tier.keep(b"a", &value, value.len(), Deadline::NEVER, now), Stored::TooLarge);
+    assert_eq!((self::value(&mut tier, "a", &clock), tier.stats().entries), (None, 0));
+}
+
+fn what_a_kept_value_holds_is_charged<M: Tier>() {
+    let (clock, mut tier) = (ManualClock::default(), M::new());
+    // None of them fits the arena; each wastes a tenth.
+    let (len, held) = (M::LARGEST / 10, M::LARGEST / 9);
+    for n in 0..100 {
+        let value = Bytes::from(vec![n; held]).slice(..len);
+        assert_eq!(tier.keep(&[n], &value, held, Deadline::NEVER, clock.now()), Stored::Kept);
+        let mut alive = 0;
+        for key in 0..=n {
+            tier.get(&[[key]], clock.now(), |_, found| {
+                alive += usize::from(found.is_some_and(|found| found.handle.is_some()))
+            });
+        }
+        assert!(alive * held <= CAPACITY as usize, "{alive} buffers after {n}");
+        assert!(tier.stats().bytes <= CAPACITY, "{} after {n}", tier.stats().bytes);
+    }
 }
 
 fn clearing_leaves_nothing<M: Tier>() {

@@ -12,6 +12,7 @@ use crate::limits::KEPT_ARGS;
 pub struct Batch {
     args: Vec<Bytes>,
     ends: Vec<usize>,
+    held: usize,
 }
 
 impl Batch {
@@ -37,12 +38,24 @@ impl Batch {
         (0..self.len()).map(|index| self.command(index))
     }
 
+    /// The size of the buffer that the arguments of one command have to themselves; 0 where none has. Small arguments of
+    /// other commands may lie elsewhere.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Says that a command has a buffer of so many bytes to itself.
+    pub fn set_held(&mut self, bytes: usize) {
+        self.held = bytes;
+    }
+
     /// Lets go of the commands and of the buffers they lie in; keeps the usual room.
     pub fn clear(&mut self) {
         self.args.clear();
         self.args.shrink_to(KEPT_ARGS);
         self.ends.clear();
         self.ends.shrink_to(KEPT_ARGS);
+        self.held = 0;
     }
 
     /// Adds a whole command; one without arguments is none.

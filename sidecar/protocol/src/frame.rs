@@ -6,6 +6,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::limits::{MAX_FRAME_BYTES, MAX_SAMPLE};
 use crate::plain::{Look, Plain};
+use crate::sink::{Sink, Source};
 
 const OP_GET: u8 = 1;
 const OP_SET: u8 = 2;
@@ -15,6 +16,8 @@ const ANSWER_OK: u8 = 0;
 const ANSWER_HIT: u8 = 1;
 const ANSWER_MISS: u8 = 2;
 const ANSWER_ERR: u8 = 3;
+/// Bytes of a body before its payload.
+const HEAD_BYTES: usize = 5;
 
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +123,7 @@ pub fn look(input: &[u8]) -> Look<'_> {
 ///
 /// # Errors
 /// When the frame's length is above the limit; nothing was taken.
-pub fn decode(input: &mut BytesMut) -> Result<Option<Request>, TooLarge> {
+pub fn decode(input: &mut impl Source) -> Result<Option<Request>, TooLarge> {
     let Some(prefix) = input.first_chunk::<4>() else { return Ok(None) };
     let length = u32::from_be_bytes(*prefix);
     let end = match usize::try_from(length) {
@@ -130,7 +133,7 @@ pub fn decode(input: &mut BytesMut) -> Result<Option<Request>, TooLarge> {
     if input.len() < end {
         return Ok(None);
     }
-    let mut frame = input.split_to(end).freeze();
+    let mut frame = input.cut(end);
     frame.advance(4);
     Ok(Some(request(frame).unwrap_or_else(Request::Refused)))
 }
@@ -192,18 +195,33 @@ pub fn answer(out: &mut BytesMut, answer: Answer<'_>) {
     }
 }
 
+/// As [`answer`] of a [`Answer::Hit`], for a value that need not be copied.
+pub fn hit(out: &mut impl Sink, value: &Bytes) {
+    if head(out.buffer(), ANSWER_HIT, value.len()) {
+        out.put_handle(value);
+    }
+}
+
 fn bytes(out: &mut BytesMut, kind: u8, payload: &[u8]) {
-    const HEAD: usize = 5;
-    let sizes = (u32::try_from(payload.len() + HEAD), u32::try_from(payload.len()));
-    match sizes {
-        (Ok(frame), Ok(length)) if payload.len() + HEAD <= MAX_FRAME_BYTES => {
-            out.reserve(payload.len() + 4 + HEAD);
+    out.reserve(payload.len() + 4 + HEAD_BYTES);
+    if head(out, kind, payload.len()) {
+        out.put_slice(payload);
+    }
+}
+
+/// Writes what stands before a payload; where that is too long for a frame, an error in its place, and answers false.
+fn head(out: &mut BytesMut, kind: u8, payload: usize) -> bool {
+    match (u32::try_from(payload + HEAD_BYTES), u32::try_from(payload)) {
+        (Ok(frame), Ok(length)) if payload + HEAD_BYTES <= MAX_FRAME_BYTES => {
             out.put_u32(frame);
             out.put_u8(kind);
             out.put_u32_le(length);
-            out.put_slice(payload);
+            true
         }
-        _ => bytes(out, ANSWER_ERR, b"the value does not fit into a frame"),
+        _ => {
+            bytes(out, ANSWER_ERR, b"the value does not fit into a frame");
+            false
+        }
     }
 }
 

@@ -7,3 +7,4 @@ pub mod http;
 pub mod limits;
 pub mod plain;
 pub mod resp;
+pub mod sink;

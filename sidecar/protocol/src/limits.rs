@@ -1,5 +1,9 @@
 //! Every number that comes from outside meets one of these before it meets an allocation.
 
+/// From this size on bytes are not gathered with others: a request that is so large is read into a buffer of its own, and
+/// a value that is so large is sent from where it lies (64 KiB).
+pub const LARGE_BYTES: usize = 64 << 10;
+
 /// Largest body of a Synapse frame, in bytes (64 MiB).
 pub const MAX_FRAME_BYTES: usize = 64 << 20;
 

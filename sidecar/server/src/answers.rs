@@ -1,10 +1,13 @@
 //! Where answers go: the write buffer of a session, in the language of its protocol.
 
-use bytes::BytesMut;
+use synapse_core::memory::Found;
 use synapse_core::reply::Reply;
 use synapse_engine::store::MAX_REPLY_BYTES;
 use synapse_protocol::frame::{self, Answer};
+use synapse_protocol::limits::LARGE_BYTES;
 use synapse_protocol::resp::{Version, encode};
+
+use crate::outbox::Outbox;
 
 /// As much is gathered before it is written: beyond it, a client that does not read stops its own commands.
 pub(crate) const OUTBOX_BYTES: usize = 256 << 10;
@@ -15,7 +18,7 @@ pub(crate) trait Answers {
     fn reply(&mut self, version: Version, reply: &Reply);
 
     /// Takes what a key held.
-    fn value(&mut self, version: Version, value: Option<&[u8]>);
+    fn value(&mut self, version: Version, found: Option<Found<'_>>);
 
     /// Takes that something was done.
     fn done(&mut self, version: Version);
@@ -41,15 +44,15 @@ pub(crate) trait Answers {
 }
 
 /// Answers as RESP.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RespAnswers {
-    pub(crate) out: BytesMut,
+    pub(crate) out: Outbox,
 }
 
 /// Answers as Synapse frames.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FrameAnswers {
-    pub(crate) out: BytesMut,
+    pub(crate) out: Outbox,
 }
 
 /// Answers kept as they are.
@@ -65,19 +68,24 @@ impl Answers for RespAnswers {
         encode::reply(&mut self.out, version, reply);
     }
 
-    fn value(&mut self, version: Version, value: Option<&[u8]>) {
-        match value {
-            Some(value) => encode::bulk(&mut self.out, value),
-            None => encode::nil(&mut self.out, version),
+    fn value(&mut self, version: Version, found: Option<Found<'_>>) {
+        match found {
+            Some(Found { handle: Some(value), .. }) => encode::handle(&mut self.out, value),
+            Some(Found { value, .. }) if value.len() >= LARGE_BYTES => {
+                let copy = self.out.copy(value);
+                encode::handle(&mut self.out, &copy);
+            }
+            Some(Found { value, .. }) => encode::bulk(&mut self.out.small, value),
+            None => encode::nil(&mut self.out.small, version),
         }
     }
 
     fn done(&mut self, _: Version) {
-        encode::ok(&mut self.out);
+        encode::ok(&mut self.out.small);
     }
 
     fn array(&mut self, length: usize) {
-        encode::array(&mut self.out, length);
+        encode::array(&mut self.out.small, length);
     }
 
     fn held(&self) -> usize {
@@ -89,8 +97,8 @@ impl Answers for RespAnswers {
     }
 }
 
-impl AsMut<BytesMut> for RespAnswers {
-    fn as_mut(&mut self) -> &mut BytesMut {
+impl AsMut<Outbox> for RespAnswers {
+    fn as_mut(&mut self) -> &mut Outbox {
         &mut self.out
     }
 }
@@ -100,25 +108,35 @@ impl AsMut<BytesMut> for RespAnswers {
 impl Answers for FrameAnswers {
     fn reply(&mut self, _: Version, reply: &Reply) {
         let answer = match reply {
-            Reply::Bulk(value) | Reply::Text(value) => Answer::Hit(value),
+            Reply::Bulk(value) | Reply::Text(value) => return frame::hit(&mut self.out, value),
             Reply::Nil | Reply::NilArray => Answer::Miss,
             Reply::Error(text) => {
-                return frame::answer(&mut self.out, Answer::Err(&String::from_utf8_lossy(text)));
+                return frame::answer(&mut self.out.small, Answer::Err(&String::from_utf8_lossy(text)));
             }
             Reply::Simple(_) | Reply::Int(_) => Answer::Ok,
             Reply::Array(_) | Reply::Map(_) | Reply::Set(_) | Reply::Double(_) => {
                 Answer::Err("unexpected reply")
             }
         };
-        frame::answer(&mut self.out, answer);
+        frame::answer(&mut self.out.small, answer);
     }
 
-    fn value(&mut self, _: Version, value: Option<&[u8]>) {
-        frame::answer(&mut self.out, value.map_or(Answer::Miss, Answer::Hit));
+    fn value(&mut self, _: Version, found: Option<Found<'_>>) {
+        match found {
+            Some(Found { handle: Some(value), .. }) => frame::hit(&mut self.out, value),
+            Some(Found { value, .. }) if value.len() >= LARGE_BYTES => {
+                let copy = self.out.copy(value);
+                frame::hit(&mut self.out, &copy);
+            }
+            found => {
+                let answer = found.map_or(Answer::Miss, |found| Answer::Hit(found.value));
+                frame::answer(&mut self.out.small, answer);
+            }
+        }
     }
 
     fn done(&mut self, _: Version) {
-        frame::answer(&mut self.out, Answer::Ok);
+        frame::answer(&mut self.out.small, Answer::Ok);
     }
 
     fn array(&mut self, _: usize) {}
@@ -132,8 +150,8 @@ impl Answers for FrameAnswers {
     }
 }
 
-impl AsMut<BytesMut> for FrameAnswers {
-    fn as_mut(&mut self) -> &mut BytesMut {
+impl AsMut<Outbox> for FrameAnswers {
+    fn as_mut(&mut self) -> &mut Outbox {
         &mut self.out
     }
 }
@@ -145,9 +163,8 @@ impl Answers for Replies {
         self.replies.push(reply.clone());
     }
 
-    fn value(&mut self, _: Version, value: Option<&[u8]>) {
-        let reply = value.map_or(Reply::Nil, |value| Reply::Bulk(bytes::Bytes::copy_from_slice(value)));
-        self.replies.push(reply);
+    fn value(&mut self, _: Version, found: Option<Found<'_>>) {
+        self.replies.push(found.map_or(Reply::Nil, |found| Reply::Bulk(found.to_bytes())));
     }
 
     fn done(&mut self, _: Version) {

@@ -14,6 +14,7 @@ use synapse_engine::near::{Near, NearStats};
 use synapse_engine::store::{Lookups, Store};
 
 use crate::budget::Budget;
+use crate::rooms::Rooms;
 
 /// The cache that the sessions of a server share.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Backend {
     kind: RwLock<Arc<Kind>>,
     /// What the unfinished requests of all clients may hold together.
     pub(crate) unfinished: Arc<Budget>,
+    /// Buffers for large requests.
+    pub(crate) rooms: Arc<Rooms>,
 }
 
 /// What unfinished requests may hold together where nobody says otherwise (64 MiB).
@@ -79,7 +82,9 @@ impl Backend {
     }
 
     fn of(clock: SystemClock, kind: Kind) -> Self {
-        Self { clock, kind: RwLock::new(Arc::new(kind)), unfinished: Budget::new(UNFINISHED_BYTES) }
+        let rooms = Rooms::beside(kind.memory_stats().capacity_bytes);
+        let unfinished = Budget::new(UNFINISHED_BYTES);
+        Self { clock, kind: RwLock::new(Arc::new(kind)), unfinished, rooms }
     }
 
     /// Lets the unfinished requests of all clients hold `bytes` together, beyond what each of them may always hold: it
@@ -94,6 +99,7 @@ impl Backend {
     /// memory held is forgotten, and a session that watches keys is closed, since its watch cannot be kept.
     pub fn replace(&self, other: Self) {
         self.unfinished.set_most(other.unfinished.most());
+        self.rooms.set_capacity(other.current().memory_stats().capacity_bytes);
         let mut kind = self.kind.write().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut *kind, other.current());
         // A command that still waits for Redis holds on to the old memory. Its readers do not, and nobody is answered
@@ -132,10 +138,8 @@ impl Backend {
     /// Takes back the room of expired entries; bounded work, to be called now and then.
     pub fn tend(&self) {
         let kind = self.current();
-        let expirations = || match &*kind {
-            Kind::Memory(store) => lock(store).stats().expirations,
-            Kind::Near(near) => near.memory_stats().expirations,
-        };
+        let expirations = || kind.memory_stats().expirations;
+        self.rooms.tend();
         for _ in 0..MOST_TURNS {
             let before = expirations();
             // Others have their turn with the store in between.
@@ -172,6 +176,15 @@ impl Backend {
     /// What stands behind the socket now.
     pub(crate) fn current(&self) -> Arc<Kind> {
         Arc::clone(&self.kind.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Kind {
+    fn memory_stats(&self) -> MemoryStats {
+        match self {
+            Self::Memory(store) => lock(store).stats(),
+            Self::Near(near) => near.memory_stats(),
+        }
     }
 }
 

@@ -11,10 +11,12 @@ use synapse_protocol::http::head::Method;
 use synapse_protocol::http::request::Request;
 use synapse_protocol::http::response::Response;
 use synapse_protocol::http::target;
+use synapse_protocol::sink::Sink;
 use tracing::Instrument;
 
 use crate::answers::Replies;
 use crate::execute::Executor;
+use crate::outbox::Outbox;
 use crate::trace;
 
 const JSON: &str = "application/json";
@@ -34,16 +36,16 @@ struct Problem {
     text: String,
 }
 
-/// Writes the answer to a request.
-pub(crate) async fn serve(executor: &mut Executor, request: &Request, out: &mut BytesMut) {
+/// Writes the answer to a request, whose body has a buffer of `held` bytes to itself unless that is 0.
+pub(crate) async fn serve(executor: &mut Executor, request: &Request, held: usize, out: &mut Outbox) {
     let span = trace::request(&request.head, "/cache/{key}");
-    answer(executor, request, out).instrument(span).await;
+    answer(executor, request, held, out).instrument(span).await;
 }
 
-async fn answer(executor: &mut Executor, request: &Request, out: &mut BytesMut) {
+async fn answer(executor: &mut Executor, request: &Request, held: usize, out: &mut Outbox) {
     let answered = match request.head.method {
         Method::Get | Method::Head => get(executor, request, out).await,
-        Method::Put => put(executor, request, out).await,
+        Method::Put => put(executor, request, held, out).await,
         Method::Delete => delete(executor, request, out).await,
         Method::Other => Err(Problem { status: 405, text: "GET, HEAD, PUT and DELETE work here".to_owned() }),
     };
@@ -60,7 +62,7 @@ pub(crate) fn refuse(status: u16, why: &str, out: &mut BytesMut) {
     Response { status, headers, body: body.as_bytes(), head_only: false, keep_alive: false }.write(out);
 }
 
-async fn get(executor: &mut Executor, request: &Request, out: &mut BytesMut) -> Result<(), Problem> {
+async fn get(executor: &mut Executor, request: &Request, out: &mut Outbox) -> Result<(), Problem> {
     let key = key(request)?;
     let mut batch = Batch::default();
     match ttl_parameter(request)? {
@@ -87,21 +89,22 @@ async fn get(executor: &mut Executor, request: &Request, out: &mut BytesMut) -> 
     let tag = if raw { tag } else { format!("W/{tag}") };
     let headers = [("Content-Type", if raw { RAW } else { JSON }), ("ETag", &tag), ("Vary", "Accept")];
     let unchanged = request.head.if_none_match.as_deref().is_some_and(|wanted| names(wanted, &tag));
-    let json;
-    let body: &[u8] = match (unchanged, raw) {
-        (true, _) => b"",
-        (false, true) => &value,
-        (false, false) => {
-            json = envelope(&key, &value, left.as_ref());
-            json.as_bytes()
-        }
+    let body = match (unchanged, raw) {
+        (true, _) => Bytes::new(),
+        (false, true) => value,
+        (false, false) => envelope(&key, &value, left.as_ref()).into(),
     };
     let status = if unchanged { 304 } else { 200 };
-    write(request, status, &headers, body, out);
+    write(request, status, &headers, &body, out);
     Ok(())
 }
 
-async fn put(executor: &mut Executor, request: &Request, out: &mut BytesMut) -> Result<(), Problem> {
+async fn put(
+    executor: &mut Executor,
+    request: &Request,
+    held: usize,
+    out: &mut Outbox,
+) -> Result<(), Problem> {
     let key = key(request)?;
     let mut ttl = ttl_parameter(request)?;
     let is_json = request.head.content_type.as_deref().is_some_and(is_json);
@@ -123,6 +126,7 @@ async fn put(executor: &mut Executor, request: &Request, out: &mut BytesMut) -> 
         Some(ttl) => batch.push([SET, key.clone(), value, EX, ttl.to_string().into()]),
         None => batch.push([SET, key.clone(), value]),
     }
+    batch.set_held(held);
     let [stored] = call(executor, &batch).await;
     if stored != Reply::OK {
         return Err(failed(&stored));
@@ -132,7 +136,7 @@ async fn put(executor: &mut Executor, request: &Request, out: &mut BytesMut) -> 
     Ok(())
 }
 
-async fn delete(executor: &mut Executor, request: &Request, out: &mut BytesMut) -> Result<(), Problem> {
+async fn delete(executor: &mut Executor, request: &Request, out: &mut Outbox) -> Result<(), Problem> {
     let key = key(request)?;
     let mut batch = Batch::default();
     batch.push([DEL, key.clone()]);
@@ -270,14 +274,17 @@ fn write_json(
     status: u16,
     extra: &[(&str, &str)],
     body: &serde_json::Value,
-    out: &mut BytesMut,
+    out: &mut Outbox,
 ) {
     let headers: Vec<_> = [("Content-Type", JSON)].iter().chain(extra).copied().collect();
-    write(request, status, &headers, body.to_string().as_bytes(), out);
+    write(request, status, &headers, &body.to_string().into(), out);
 }
 
-fn write(request: &Request, status: u16, headers: &[(&str, &str)], body: &[u8], out: &mut BytesMut) {
+fn write(request: &Request, status: u16, headers: &[(&str, &str)], body: &Bytes, out: &mut Outbox) {
     let head_only = request.head.method == Method::Head;
     trace::answered(status);
-    Response { status, headers, body, head_only, keep_alive: request.head.keep_alive }.write(out);
+    let response = Response { status, headers, body, head_only, keep_alive: request.head.keep_alive };
+    if response.write_head(&mut out.small) {
+        out.put_handle(body);
+    }
 }

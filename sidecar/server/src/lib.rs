@@ -14,5 +14,8 @@ mod client;
 mod execute;
 mod handover;
 mod http_cache;
+mod intake;
+mod outbox;
+mod rooms;
 mod session;
 mod warm;

@@ -1,11 +1,14 @@
 //! One connection from its first byte to its last: read, decode all that came, execute, write once.
 
+#[cfg(test)]
+mod large_tests;
 mod transfer;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use synapse_core::reply::Reply;
 use synapse_protocol::batch::Batch;
 use synapse_protocol::detect::{Wire, detect};
@@ -20,6 +23,8 @@ use crate::drain::{Drain, Draining};
 use crate::execute::{Executor, Next, Progress};
 use crate::handover::Stream;
 use crate::http_cache;
+use crate::intake::Intake;
+use crate::outbox::Outbox;
 use crate::session::transfer::{LEAST_READ_BYTES, READS_WHILE_DRAINING};
 
 const GET: Bytes = Bytes::from_static(b"GET");
@@ -47,9 +52,7 @@ enum After {
 pub(crate) struct Session<S> {
     stream: S,
     executor: Executor,
-    input: BytesMut,
-    /// What the input holds beyond what every session may keep.
-    share: Share,
+    input: Intake,
     drain: Draining,
     reads_left: usize,
     /// The room that is made for the next read.
@@ -63,12 +66,12 @@ pub(crate) struct Session<S> {
 impl<S: Stream> Session<S> {
     /// A session on a stream that was just accepted.
     pub(crate) fn new(stream: S, executor: Executor, share: Share, drain: &Drain) -> Self {
-        let (input, reads_left) = (BytesMut::new(), READS_WHILE_DRAINING);
+        let rooms = Arc::clone(&executor.backend().rooms);
+        let (input, reads_left) = (Intake::new(rooms, share), READS_WHILE_DRAINING);
         Self {
             stream,
             executor,
             input,
-            share,
             drain: drain.watch(),
             reads_left,
             room: LEAST_READ_BYTES,
@@ -108,7 +111,7 @@ impl<S: Stream> Session<S> {
 
     async fn resp(&mut self) -> io::Result<()> {
         let (mut decoder, mut batch) = (resp::request::Decoder::default(), Batch::default());
-        let mut answers = RespAnswers::default();
+        let mut answers = RespAnswers { out: self.outbox() };
         loop {
             let held = self.input.len();
             let front = self.front(resp::plain::look, &mut answers).await?;
@@ -124,6 +127,8 @@ impl<S: Stream> Session<S> {
                 continue;
             }
             let decoded = decoder.decode(&mut self.input, &mut batch);
+            batch.set_held(self.input.held());
+            self.missing = decoder.missing(self.input.len());
             let mut after = self.execute(&mut batch, &mut answers).await?;
             if let (Err(error), After::Read) = (decoded, after) {
                 let refusal = Reply::error_text(format!("ERR {error}"));
@@ -138,7 +143,7 @@ impl<S: Stream> Session<S> {
     }
 
     async fn frames(&mut self) -> io::Result<()> {
-        let (mut batch, mut answers) = (Batch::default(), FrameAnswers::default());
+        let (mut batch, mut answers) = (Batch::default(), FrameAnswers { out: self.outbox() });
         loop {
             if self.front(frame::look, &mut answers).await? == Front::Over {
                 self.write(&mut answers.out).await?;
@@ -150,6 +155,7 @@ impl<S: Stream> Session<S> {
             let mut after = After::Read;
             loop {
                 let decoded = frame::decode(&mut self.input);
+                let held = self.input.held();
                 if let Ok(Some(frame::Request::Get { key })) = decoded {
                     batch.push([GET, key]);
                     continue;
@@ -159,6 +165,7 @@ impl<S: Stream> Session<S> {
                         0 => batch.push([SET, key, value]),
                         ttl => batch.push([SET, key, value, EX, ttl.to_string().into()]),
                     }
+                    batch.set_held(held.max(batch.held()));
                     continue;
                 }
                 // Whatever else it is, the requests before it are answered first.
@@ -166,17 +173,17 @@ impl<S: Stream> Session<S> {
                 match decoded {
                     Ok(Some(frame::Request::Map)) => {
                         self.write(&mut answers.out).await?;
-                        self.hand_over_memory(&mut answers.out).await?;
+                        self.hand_over_memory(&mut answers.out.small).await?;
                     }
                     Ok(Some(frame::Request::Served { hits, sample })) => {
                         self.executor.backend().served(hits, &sample);
-                        frame::answer(&mut answers.out, Answer::Ok);
+                        frame::answer(&mut answers.out.small, Answer::Ok);
                     }
                     Ok(Some(frame::Request::Refused(why))) => {
-                        frame::answer(&mut answers.out, Answer::Err(&why.to_string()));
+                        frame::answer(&mut answers.out.small, Answer::Err(&why.to_string()));
                     }
                     Err(why) => {
-                        frame::answer(&mut answers.out, Answer::Err(&why.to_string()));
+                        frame::answer(&mut answers.out.small, Answer::Err(&why.to_string()));
                         after = After::Close;
                         break;
                     }
@@ -191,15 +198,19 @@ impl<S: Stream> Session<S> {
     }
 
     async fn http(&mut self) -> io::Result<()> {
-        let (mut decoder, mut out) = (http::request::Decoder::default(), BytesMut::new());
+        let (mut decoder, mut out) = (http::request::Decoder::default(), self.outbox());
         loop {
             let mut after = After::Read;
             loop {
                 match decoder.decode(&mut self.input) {
-                    Ok(http::request::Step::Incomplete) => break,
-                    Ok(http::request::Step::Continue) => http::response::write_continue(&mut out),
+                    Ok(http::request::Step::Incomplete) => {
+                        self.missing = decoder.missing(self.input.len());
+                        break;
+                    }
+                    Ok(http::request::Step::Continue) => http::response::write_continue(&mut out.small),
                     Ok(http::request::Step::Request(request)) => {
-                        http_cache::serve(&mut self.executor, &request, &mut out).await;
+                        let held = self.input.held();
+                        http_cache::serve(&mut self.executor, &request, held, &mut out).await;
                         self.write(&mut out).await?;
                         if !request.head.keep_alive {
                             after = After::Close;
@@ -207,7 +218,7 @@ impl<S: Stream> Session<S> {
                         }
                     }
                     Err(error) => {
-                        http_cache::refuse(error.status(), &error.to_string(), &mut out);
+                        http_cache::refuse(error.status(), &error.to_string(), &mut out.small);
                         after = After::Close;
                         break;
                     }
@@ -224,7 +235,7 @@ impl<S: Stream> Session<S> {
     async fn front(
         &mut self,
         look: impl Fn(&[u8]) -> Look<'_> + Copy,
-        answers: &mut (impl Answers + AsMut<BytesMut>),
+        answers: &mut (impl Answers + AsMut<Outbox>),
     ) -> io::Result<Front> {
         let begun = Instant::now();
         loop {
@@ -248,7 +259,7 @@ impl<S: Stream> Session<S> {
     async fn execute(
         &mut self,
         batch: &mut Batch,
-        answers: &mut (impl Answers + AsMut<BytesMut>),
+        answers: &mut (impl Answers + AsMut<Outbox>),
     ) -> io::Result<After> {
         if batch.is_empty() {
             return Ok(After::Read);
@@ -272,8 +283,6 @@ impl<S: Stream> Session<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use synapse_core::clock::SystemClock;
     use synapse_engine::arena_tier::ArenaTier;
 

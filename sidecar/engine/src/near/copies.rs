@@ -118,7 +118,7 @@ impl<M: Memory, C: Clock> Copies<M, C> {
         let stripe = *inner.stripes.of(key);
         let undisturbed = stripe.pending == 0 && stripe.touched.max(stripe.settled) < ticket.sequence;
         if undisturbed && self.keeps(&inner, ticket) {
-            self.store(&mut inner, key, value, *left_ms, ticket);
+            self.store(&mut inner, key, (value, value.len()), *left_ms, ticket);
         }
     }
 
@@ -151,7 +151,8 @@ impl<M: Memory, C: Clock> Copies<M, C> {
             inner = self.share(inner, turn);
             let is_last = inner.stripes.of(&copy.key).touched == writing.ticket.sequence;
             if is_last && self.keeps(&inner, writing.ticket) {
-                self.store(&mut inner, &copy.key, &copy.value, copy.left_ms, writing.ticket);
+                // It lies in the request that brought it.
+                self.store(&mut inner, &copy.key, (&copy.value, 0), copy.left_ms, writing.ticket);
             }
         }
     }
@@ -218,14 +219,22 @@ impl<M: Memory, C: Clock> Copies<M, C> {
         inner.armed && inner.doubt.is_none() && inner.floor < ticket.sequence
     }
 
-    fn store(&self, inner: &mut Inner<M>, key: &[u8], value: &[u8], left_ms: Option<u64>, ticket: Ticket) {
+    /// `held` as in [`Memory::keep`].
+    fn store(
+        &self,
+        inner: &mut Inner<M>,
+        key: &[u8],
+        (value, held): (&Bytes, usize),
+        left_ms: Option<u64>,
+        ticket: Ticket,
+    ) {
         let now = self.now();
         let own_limit = self.limits.time_to_live.map(|limit| limit.as_millis() as u64);
         let left = [left_ms, own_limit].into_iter().flatten().min();
         let deadline = left.map_or(Deadline::NEVER, |left| ticket.sent.after(left));
         if !deadline.is_past(now) {
             // An entry that is too large is not kept; the store still has it.
-            let _ = inner.memory.set(key, value, deadline, now);
+            let _ = inner.memory.keep(key, value, held, deadline, now);
         }
     }
 

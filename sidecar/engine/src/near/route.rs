@@ -98,7 +98,7 @@ impl<M: Memory, C: Clock> Near<M, C> {
             hits += usize::from(copy.is_some());
             bytes += copy.map_or(0, |copy| copy.value.len());
             found.push(copy.map(|copy| match bytes {
-                0..=MAX_REPLY_BYTES => Fetched::Value(Bytes::copy_from_slice(copy.value), None),
+                0..=MAX_REPLY_BYTES => Fetched::Value(copy.to_bytes(), None),
                 _ => Fetched::Refused(REPLY_TOO_LARGE),
             }));
         });

@@ -12,7 +12,7 @@ impl<M: Memory> Store<M> {
     pub(super) fn get(&mut self, args: &[Bytes], now: Now) -> Reply {
         let mut reply = Reply::Nil;
         self.read(&args[1..2], now, |_, found| {
-            reply = found.map_or(Reply::Nil, |found| Reply::Bulk(Bytes::copy_from_slice(found.value)));
+            reply = found.map_or(Reply::Nil, |found| Reply::Bulk(found.to_bytes()));
         });
         reply
     }
@@ -24,8 +24,7 @@ impl<M: Memory> Store<M> {
         self.read(keys, now, |_, found| {
             total += found.map_or(0, |found| found.value.len());
             if total <= MAX_REPLY_BYTES {
-                values
-                    .push(found.map_or(Reply::Nil, |found| Reply::Bulk(Bytes::copy_from_slice(found.value))));
+                values.push(found.map_or(Reply::Nil, |found| Reply::Bulk(found.to_bytes())));
             }
         });
         if total > MAX_REPLY_BYTES { Err(REPLY_TOO_LARGE) } else { Ok(Reply::Array(values)) }

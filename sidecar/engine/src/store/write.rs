@@ -50,7 +50,7 @@ impl<'a> SetOptions<'a> {
 }
 
 impl<M: Memory> Store<M> {
-    pub(super) fn set(&mut self, args: &[Bytes], now: Now) -> Outcome {
+    pub(super) fn set(&mut self, args: &[Bytes], held: usize, now: Now) -> Outcome {
         let (key, value) = (&args[1], &args[2]);
         let options = SetOptions::parse(&args[3..])?;
         let moment = match options.expiry {
@@ -68,7 +68,7 @@ impl<M: Memory> Store<M> {
                 None if options.keep_ttl => old_deadline.unwrap_or(Deadline::NEVER),
                 None => Deadline::NEVER,
             };
-            self.put(key, value, deadline, now)?;
+            self.put_alone(key, value, held, deadline, now)?;
         }
         Ok(match old_value {
             Some(old) => Reply::Bulk(old),
@@ -77,24 +77,31 @@ impl<M: Memory> Store<M> {
         })
     }
 
-    pub(super) fn setex(&mut self, args: &[Bytes], unit_ms: i64, command: &Command, now: Now) -> Outcome {
+    pub(super) fn setex(
+        &mut self,
+        args: &[Bytes],
+        held: usize,
+        unit_ms: i64,
+        command: &Command,
+        now: Now,
+    ) -> Outcome {
         let unit = Unit { ms: unit_ms, absolute: false };
         let moment = unit.positive_moment(&args[2], command.name, now)?;
-        self.put(&args[1], &args[3], deadline_at(moment, now), now)?;
+        self.put_alone(&args[1], &args[3], held, deadline_at(moment, now), now)?;
         Ok(Reply::OK)
     }
 
-    pub(super) fn setnx(&mut self, args: &[Bytes], now: Now) -> Outcome {
+    pub(super) fn setnx(&mut self, args: &[Bytes], held: usize, now: Now) -> Outcome {
         if self.deadline(&args[1], now).is_some() {
             return Ok(Reply::Int(0));
         }
-        self.put(&args[1], &args[2], Deadline::NEVER, now)?;
+        self.put_alone(&args[1], &args[2], held, Deadline::NEVER, now)?;
         Ok(Reply::Int(1))
     }
 
-    pub(super) fn getset(&mut self, args: &[Bytes], now: Now) -> Outcome {
+    pub(super) fn getset(&mut self, args: &[Bytes], held: usize, now: Now) -> Outcome {
         let old = self.get(args, now);
-        self.put(&args[1], &args[2], Deadline::NEVER, now)?;
+        self.put_alone(&args[1], &args[2], held, Deadline::NEVER, now)?;
         Ok(old)
     }
 

@@ -1,10 +1,11 @@
 //! The HTTP request decoder: a head, then as many bytes of body as it names.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use memchr::memmem;
 
 use super::head::{Head, HttpError, parse};
 use crate::limits::{MAX_HTTP_BODY_BYTES, MAX_HTTP_HEAD_BYTES};
+use crate::sink::Source;
 
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
@@ -52,7 +53,7 @@ impl Decoder {
     ///
     /// # Errors
     /// When the request cannot be read; the connection is of no use after it.
-    pub fn decode(&mut self, input: &mut BytesMut) -> Result<Step, HttpError> {
+    pub fn decode(&mut self, input: &mut impl Source) -> Result<Step, HttpError> {
         let head = match self.head.take() {
             Some(head) => head,
             None => {
@@ -71,15 +72,20 @@ impl Decoder {
             self.head = Some(head);
             return Ok(Step::Incomplete);
         }
-        let body = input.split_to(head.content_length).freeze();
+        let body = input.cut(head.content_length);
         Ok(Step::Request(Request { head, body }))
+    }
+
+    /// Bytes that the body under way still lacks when `held` bytes of it have come; 0 where no head has.
+    pub fn missing(&self, held: usize) -> usize {
+        self.head.as_ref().map_or(0, |head| head.content_length.saturating_sub(held))
     }
 }
 
-fn take_head(input: &mut BytesMut) -> Result<Option<Head>, HttpError> {
+fn take_head(input: &mut impl Source) -> Result<Option<Head>, HttpError> {
     let window = &input[..input.len().min(MAX_HTTP_HEAD_BYTES)];
     match memmem::find(window, HEAD_END) {
-        Some(end) => parse(&input.split_to(end + HEAD_END.len())).map(Some),
+        Some(end) => parse(&input.cut(end + HEAD_END.len())).map(Some),
         None if input.len() >= MAX_HTTP_HEAD_BYTES => Err(HttpError::HeadTooLarge),
         None => Ok(None),
     }
@@ -87,6 +93,8 @@ fn take_head(input: &mut BytesMut) -> Result<Option<Head>, HttpError> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
+
     use super::*;
     use crate::http::head::Method;
 

@@ -20,6 +20,14 @@ pub struct Response<'a> {
 impl Response<'_> {
     /// Writes the response.
     pub fn write(&self, out: &mut BytesMut) {
+        if self.write_head(out) {
+            out.put_slice(self.body);
+        }
+    }
+
+    /// Writes what stands before the body, and answers whether the body follows.
+    #[must_use]
+    pub fn write_head(&self, out: &mut BytesMut) -> bool {
         let mut digits = itoa::Buffer::new();
         out.put_slice(b"HTTP/1.1 ");
         out.put_slice(digits.format(self.status).as_bytes());
@@ -37,9 +45,7 @@ impl Response<'_> {
             header(out, "Connection", "close");
         }
         out.put_slice(b"\r\n");
-        if !self.head_only && self.status != 304 {
-            out.put_slice(self.body);
-        }
+        !self.head_only && self.status != 304
     }
 }
 

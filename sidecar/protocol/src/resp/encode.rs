@@ -1,42 +1,51 @@
 //! Replies as RESP2 and RESP3 bytes.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use synapse_core::reply::Reply;
 
 use super::Version;
+use crate::sink::Sink;
 
 /// Writes a reply.
-pub fn reply(out: &mut BytesMut, version: Version, reply: &Reply) {
+pub fn reply(out: &mut impl Sink, version: Version, reply: &Reply) {
     let three = version == Version::Three;
+    let buffer = out.buffer();
     match reply {
-        Reply::Simple(text) => line(out, b'+', text),
-        Reply::Error(text) => line(out, b'-', text),
-        Reply::Int(value) => number(out, b':', *value),
-        Reply::Bulk(bytes) => bulk(out, bytes),
+        Reply::Simple(text) => line(buffer, b'+', text),
+        Reply::Error(text) => line(buffer, b'-', text),
+        Reply::Int(value) => number(buffer, b':', *value),
+        Reply::Bulk(bytes) => handle(out, bytes),
         Reply::Text(text) if three => {
-            head(out, b'=', text.len() + 4);
-            out.put_slice(b"txt:");
-            finish(out, text);
+            head(buffer, b'=', text.len() + 4);
+            buffer.put_slice(b"txt:");
+            finish(buffer, text);
         }
-        Reply::Text(text) => bulk(out, text),
-        Reply::Nil => nil(out, version),
-        Reply::NilArray => out.put_slice(if three { b"_\r\n" } else { b"*-1\r\n" }),
+        Reply::Text(text) => bulk(buffer, text),
+        Reply::Nil => nil(buffer, version),
+        Reply::NilArray => buffer.put_slice(if three { b"_\r\n" } else { b"*-1\r\n" }),
         Reply::Array(items) => members(out, version, b'*', items),
         Reply::Set(items) => members(out, version, if three { b'~' } else { b'*' }, items),
         Reply::Map(pairs) => {
             if three {
-                head(out, b'%', pairs.len());
+                head(buffer, b'%', pairs.len());
             } else {
-                head(out, b'*', pairs.len() * 2);
+                head(buffer, b'*', pairs.len() * 2);
             }
             for (key, value) in pairs {
                 self::reply(out, version, key);
                 self::reply(out, version, value);
             }
         }
-        Reply::Double(value) if three => line(out, b',', value.to_string().as_bytes()),
-        Reply::Double(value) => bulk(out, value.to_string().as_bytes()),
+        Reply::Double(value) if three => line(buffer, b',', value.to_string().as_bytes()),
+        Reply::Double(value) => bulk(buffer, value.to_string().as_bytes()),
     }
+}
+
+/// Writes a bulk string that need not be copied.
+pub fn handle(out: &mut impl Sink, bytes: &Bytes) {
+    head(out.buffer(), b'$', bytes.len());
+    out.put_handle(bytes);
+    out.buffer().put_slice(b"\r\n");
 }
 
 /// Writes a bulk string.
@@ -63,8 +72,8 @@ pub fn array(out: &mut BytesMut, length: usize) {
     head(out, b'*', length);
 }
 
-fn members(out: &mut BytesMut, version: Version, kind: u8, items: &[Reply]) {
-    head(out, kind, items.len());
+fn members(out: &mut impl Sink, version: Version, kind: u8, items: &[Reply]) {
+    head(out.buffer(), kind, items.len());
     for item in items {
         reply(out, version, item);
     }

@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use memchr::memchr;
 
 use super::inline;
 use crate::batch::Batch;
 use crate::limits::{KEPT_ARGS, MAX_ARGS, MAX_BULK_BYTES, MAX_LINE_BYTES, MAX_REQUEST_BYTES};
+use crate::sink::Source;
 
 /// Why a stream of requests cannot go on. The text of each, after `ERR `, is the last reply before the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -72,7 +73,7 @@ impl Decoder {
     ///
     /// # Errors
     /// When the stream cannot be understood any further. The requests before the error are in the batch.
-    pub fn decode(&mut self, input: &mut BytesMut, batch: &mut Batch) -> Result<(), RequestError> {
+    pub fn decode(&mut self, input: &mut impl Source, batch: &mut Batch) -> Result<(), RequestError> {
         let mut consumed = 0;
         let outcome = loop {
             let rest = &input[consumed..];
@@ -89,7 +90,7 @@ impl Decoder {
                 Err(error) => break Err(error),
             }
         };
-        let read = input.split_to(consumed).freeze();
+        let read = input.cut(consumed);
         for piece in self.found.drain(..) {
             match piece {
                 Piece::Arg(range) => batch.push_arg(read.slice(range)),
@@ -102,6 +103,12 @@ impl Decoder {
             self.partial.args.shrink_to(KEPT_ARGS);
         }
         outcome
+    }
+
+    /// Bytes that the argument under way still lacks when `held` bytes of its request have come; 0 where its length is not
+    /// known.
+    pub fn missing(&self, held: usize) -> usize {
+        self.partial.length.map_or(0, |length| (self.partial.at + length + 2).saturating_sub(held))
     }
 
     /// Forgets what an incomplete request has shown so far: the input begins with a request again, or with more of the
@@ -227,6 +234,8 @@ fn number(text: &[u8]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
+
     use super::*;
 
     fn decode(bytes: &[u8]) -> (Vec<Vec<Bytes>>, usize, Result<(), RequestError>) {
@@ -261,6 +270,21 @@ mod tests {
             let (commands, _, outcome) = decode(&whole);
             assert_eq!(outcome, Err(error), "{}", bytes.escape_ascii());
             assert_eq!(commands, [vec!["PING"]]);
+        }
+    }
+
+    #[test]
+    fn what_an_argument_lacks_is_known_once_its_length_is() {
+        let (whole, last) = (b"*3\r\n$6\r\nAPPEND\r\n$1\r\nk\r\n$1000\r\n".to_vec(), 1000 + 2);
+        for end in 0..=whole.len() {
+            let (mut decoder, mut input) = (Decoder::default(), BytesMut::from(&whole[..end]));
+            decoder.decode(&mut input, &mut Batch::default()).unwrap();
+            let missing = decoder.missing(input.len());
+            let known = [(b"$6\r\n", 6), (b"$1\r\n", 1)].into_iter().find_map(|(line, length)| {
+                let start = whole.windows(4).position(|window| window == line)? + 4;
+                (start..start + length + 2).contains(&end).then(|| start + length + 2 - end)
+            });
+            assert_eq!(missing, if end == whole.len() { last } else { known.unwrap_or(0) }, "{end}");
         }
     }
 

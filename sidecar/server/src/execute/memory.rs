@@ -34,7 +34,7 @@ pub(super) fn execute<M: Memory>(
                 at += get_run(store, client, batch, at - 1, now, answers) - 1;
             }
             Step::Run(command) => {
-                let reply = store.run(command, args, now);
+                let reply = store.run_alone(command, args, batch.held(), now);
                 client.count(command.op, &reply);
                 answers.reply(client.version, &reply);
             }

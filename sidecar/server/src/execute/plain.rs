@@ -6,6 +6,7 @@ use synapse_core::memory::Memory;
 use synapse_engine::command::Op;
 use synapse_engine::near::Near;
 use synapse_engine::store::Store;
+use synapse_protocol::limits::LARGE_BYTES;
 use synapse_protocol::plain::{Look, Plain};
 
 use super::{KEYS_AT_ONCE, Next};
@@ -58,6 +59,8 @@ impl<'a, L: Fn(&'a [u8]) -> Look<'a>> Requests<'a, L> {
         let mut seen = self.taken;
         while run.keys.len() < KEYS_AT_ONCE {
             let (plain, length) = match (self.look)(&self.input[seen..]) {
+                // Large values have a buffer of their own, which is kept: the decoder cuts it out.
+                Look::Whole(Plain::Set(_, value), _) if value.len() >= LARGE_BYTES => return After::Other,
                 Look::Whole(plain, length) => (plain, length),
                 Look::Part(missing) => return After::Part(missing),
                 Look::Other => return After::Other,
@@ -138,7 +141,7 @@ pub(super) fn read<M: Memory>(
     store.read(keys, now, |_, found| {
         // Once the outbox is full, the rest of the run is left for the next turn.
         if answered == 0 || !answers.is_full() {
-            answers.value(client.version, found.map(|found| found.value));
+            answers.value(client.version, found);
             answered += 1;
             hits += usize::from(found.is_some());
         }
@@ -225,7 +228,7 @@ pub(super) fn copies<M: Memory, C: Clock>(
         // Once the outbox is full, the rest of the run is left for the next turn.
         let has_room = std::mem::replace(&mut is_first, false) || !answers.is_full();
         if has_room {
-            answers.value(client.version, Some(found.value));
+            answers.value(client.version, Some(found));
         }
         has_room
     });

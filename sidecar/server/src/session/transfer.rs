@@ -2,13 +2,14 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use synapse_core::reply::Reply;
 use synapse_protocol::detect::Wire;
 use synapse_protocol::frame::{self, Answer};
-use synapse_protocol::limits::MAX_REQUEST_BYTES;
+use synapse_protocol::limits::{LARGE_BYTES, MAX_REQUEST_BYTES};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -17,18 +18,13 @@ use super::Session;
 use crate::answers::{Answers, RespAnswers};
 use crate::handover::Stream;
 use crate::http_cache;
+use crate::outbox::Outbox;
 
 /// As much room is made for one read: little for a client that says little, so that ten thousand idle ones cost little,
 /// and more for one that fills it.
 pub(super) const LEAST_READ_BYTES: usize = 1 << 10;
 
 const MOST_READ_BYTES: usize = 16 << 10;
-
-/// As much room is made at once for a request that says how large it is, or as much again as has arrived of it.
-const MOST_ROOM_BYTES: usize = 1 << 20;
-
-/// Buffers above this size are given back when they are empty: one large value does not cost memory for ever.
-const KEPT_BYTES: usize = 64 << 10;
 
 /// Reads that a session still makes when the end was asked for: what the client had sent by then.
 pub(super) const READS_WHILE_DRAINING: usize = 16;
@@ -47,19 +43,24 @@ const REFUSAL_QUIET: Duration = Duration::from_secs(1);
 const TOO_LARGE: u16 = 413;
 
 impl<S: Stream> Session<S> {
+    /// Where answers are gathered.
+    pub(super) fn outbox(&self) -> Outbox {
+        Outbox::new(Arc::clone(&self.executor.backend().rooms))
+    }
+
     /// Says why the request is not taken, and lets the client say the rest of it: most read only then.
     pub(super) async fn refuse(&mut self, wire: Wire, why: &str) -> io::Result<()> {
-        let mut out = BytesMut::new();
+        let mut out = self.outbox();
         match wire {
             Wire::Resp => {
-                let mut answers = RespAnswers::default();
+                let mut answers = RespAnswers { out };
                 answers.reply(self.executor.client().version, &Reply::error_text(format!("ERR {why}")));
                 out = answers.out;
             }
-            Wire::Frames => frame::answer(&mut out, Answer::Err(why)),
-            Wire::Http => http_cache::refuse(TOO_LARGE, why, &mut out),
+            Wire::Frames => frame::answer(&mut out.small, Answer::Err(why)),
+            Wire::Http => http_cache::refuse(TOO_LARGE, why, &mut out.small),
         }
-        self.input = BytesMut::new();
+        self.input.clear();
         self.write(&mut out).await?;
         self.stream.shutdown().await?;
         let (mut rest, mut left) = (vec![0; MOST_READ_BYTES], MAX_REQUEST_BYTES);
@@ -104,51 +105,65 @@ impl<S: Stream> Session<S> {
         Ok(())
     }
 
-    pub(super) async fn write(&mut self, out: &mut BytesMut) -> io::Result<()> {
-        if out.is_empty() {
-            return Ok(());
-        }
-        // Most answers go at once.
-        let sent = match self.stream.send_now(out) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            sent => sent?,
-        };
-        let mut rest = &out[sent..];
-        if !rest.is_empty() {
-            let written = tokio::select! {
-                biased;
-                written = self.stream.write_all_buf(&mut rest) => Some(written),
-                () = &mut self.drain => None,
-            };
-            match written {
-                Some(written) => written?,
-                // One client that does not read must not hold up the end for the whole grace period.
-                None => timeout(DRAIN_WRITE, self.stream.write_all_buf(&mut rest)).await??,
+    pub(super) async fn write(&mut self, out: &mut Outbox) -> io::Result<()> {
+        match out.whole() {
+            Some([]) => return Ok(()),
+            Some(whole) => {
+                // Most answers go at once.
+                let sent = match self.stream.send_now(whole) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                    sent => sent?,
+                };
+                if sent < whole.len() {
+                    self.write_rest(&mut &whole[sent..]).await?;
+                }
             }
+            None => self.write_rest(&mut out.pieces()).await?,
         }
         out.clear();
-        if out.capacity() > KEPT_BYTES {
-            *out = BytesMut::new();
-        }
         Ok(())
+    }
+
+    async fn write_rest(&mut self, rest: &mut impl Buf) -> io::Result<()> {
+        let written = tokio::select! {
+            biased;
+            written = self.stream.write_all_buf(rest) => Some(written),
+            () = &mut self.drain => None,
+        };
+        match written {
+            Some(written) => written,
+            // One client that does not read must not hold up the end for the whole grace period.
+            None => timeout(DRAIN_WRITE, self.stream.write_all_buf(rest)).await?,
+        }
     }
 
     /// Reads on; false when the client has said all, or the server drains and nothing more is there.
     pub(super) async fn read(&mut self) -> io::Result<bool> {
-        if self.input.is_empty() && self.input.capacity() > KEPT_BYTES {
-            self.input = BytesMut::new();
+        let is_large = self.missing >= LARGE_BYTES;
+        loop {
+            let held = self.input.len();
+            if !self.read_once().await? {
+                return Ok(false);
+            }
+            let read = self.input.len() - held;
+            // A large request is looked at again when it is there.
+            if !is_large || self.missing <= read {
+                return Ok(true);
+            }
+            self.missing -= read;
         }
+    }
+
+    async fn read_once(&mut self) -> io::Result<bool> {
         if std::mem::take(&mut self.is_filled) {
             yield_now().await;
         }
-        // An unfinished request grows by what arrived, never by what it announced.
-        self.share.hold(self.input.len().saturating_sub(KEPT_BYTES))?;
-        // Most of a large request is read into room that is made once.
-        self.input.reserve(self.missing.min(MOST_ROOM_BYTES.max(self.input.len())).max(self.room));
+        let most = self.input.make_room(self.missing, self.room)?;
         if !self.drain.is_over() {
+            let mut room = self.input.room(most);
             tokio::select! {
                 biased;
-                read = self.stream.read_buf(&mut self.input) => return Ok(self.note(read?)),
+                read = self.stream.read_buf(&mut room) => return Ok(self.note(read?, most)),
                 () = &mut self.drain => {}
             }
         }
@@ -156,15 +171,17 @@ impl<S: Stream> Session<S> {
             return Ok(false);
         }
         self.reads_left -= 1;
-        match timeout(DRAIN_QUIET, self.stream.read_buf(&mut self.input)).await {
-            Ok(read) => Ok(self.note(read?)),
+        let read = timeout(DRAIN_QUIET, self.stream.read_buf(&mut self.input.room(most))).await;
+        match read {
+            Ok(read) => Ok(self.note(read?, most)),
             Err(_) => Ok(false),
         }
     }
 
-    /// Learns from the size of a read how much room the next one needs; false for the last.
-    fn note(&mut self, read: usize) -> bool {
-        self.is_filled = read >= self.room;
+    /// Learns from the size of a read of `most` bytes how much room the next one needs; false for the last.
+    fn note(&mut self, read: usize, most: usize) -> bool {
+        // The rest of a large request is waited for, and that gives others their turn.
+        self.is_filled = read >= if most < LARGE_BYTES { self.room } else { most };
         if read >= self.room {
             self.room = (self.room * 4).min(MOST_READ_BYTES);
         } else if read < self.room / 8 {
