@@ -10,7 +10,7 @@ use synapse_protocol::resp::{Version, encode};
 use crate::outbox::Outbox;
 
 /// As much is gathered before it is written: beyond it, a client that does not read stops its own commands.
-pub(crate) const OUTBOX_BYTES: usize = 256 << 10;
+pub(crate) const OUTBOX_BYTES: usize = 64 << 10;
 
 /// Takes answers in the order of the commands.
 pub(crate) trait Answers {

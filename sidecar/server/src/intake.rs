@@ -11,6 +11,7 @@ use synapse_protocol::sink::Source;
 
 use crate::budget::Share;
 use crate::rooms::Rooms;
+use crate::spare;
 
 /// As much room is made at once for a request that says how large it is, or as much again as has arrived of it: what
 /// nothing has arrived in costs no memory.
@@ -21,6 +22,9 @@ pub(crate) const KEPT_BYTES: usize = 64 << 10;
 
 /// What may follow the last large argument of a request: options.
 const TAIL_BYTES: usize = 256;
+
+/// What is left of a batch and has no more bytes than this is moved to a buffer of its size while the rest is waited for.
+const MOVED_BYTES: usize = 1 << 10;
 
 /// The input of a session.
 #[derive(Debug)]
@@ -51,7 +55,7 @@ impl Intake {
         Self { buffer: BytesMut::new(), kind: Kind::Gathered, held: 0, rooms, share }
     }
 
-    /// Makes room for the next read, of `least` bytes or what the request at the front still lacks, if that is known and
+    /// Prepares for the next read, of `least` bytes or what the request at the front still lacks, if that is known and
     /// not 0; answers how much is to be read.
     ///
     /// # Errors
@@ -65,8 +69,7 @@ impl Intake {
         let held = self.buffer.len();
         let (wanted, spare) = (missing.min(MOST_ROOM_BYTES.max(held)), self.buffer.capacity() - held);
         if self.kind == Kind::Gathered && wanted < LARGE_BYTES.max(held) {
-            self.buffer.reserve(wanted.max(least));
-            return Ok(self.buffer.capacity() - held);
+            return Ok(wanted.max(least));
         }
         if self.kind == Kind::Gathered || spare < wanted.max(1) {
             // Where nobody knows how much is to come, it doubles.
@@ -78,7 +81,19 @@ impl Intake {
 
     /// Where the next read puts its bytes, `most` of them.
     pub(crate) fn room(&mut self, most: usize) -> Limit<&mut BytesMut> {
+        if self.buffer.capacity() == 0 {
+            self.buffer = spare::take();
+        }
+        self.buffer.reserve(most);
         (&mut self.buffer).limit(most)
+    }
+
+    /// Nothing came: who waits needs no room to wait with.
+    pub(crate) fn rest(&mut self) {
+        if self.kind == Kind::Gathered && self.buffer.len() <= MOVED_BYTES {
+            let left = BytesMut::from(&self.buffer[..]);
+            spare::give(std::mem::replace(&mut self.buffer, left));
+        }
     }
 
     /// Lets go of the first `count` bytes.

@@ -18,4 +18,5 @@ mod intake;
 mod outbox;
 mod rooms;
 mod session;
+mod spare;
 mod warm;

@@ -8,8 +8,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use synapse_protocol::limits::LARGE_BYTES;
 use synapse_protocol::sink::Sink;
 
-use crate::intake::KEPT_BYTES;
 use crate::rooms::Rooms;
+use crate::spare;
 
 /// Bytes to be written, in order.
 #[derive(Debug)]
@@ -74,12 +74,16 @@ impl Outbox {
         Rest { pieces, bytes: self.len() }
     }
 
-    /// Lets go of everything, and of a buffer that became large.
-    pub(crate) fn clear(&mut self) {
-        self.small.clear();
-        if self.small.capacity() > KEPT_BYTES {
-            self.small = BytesMut::new();
+    /// Has room for small answers, before there are any.
+    pub(crate) fn open(&mut self) {
+        if self.small.capacity() == 0 {
+            self.small = spare::take();
         }
+    }
+
+    /// Lets go of everything, and of the room for it.
+    pub(crate) fn clear(&mut self) {
+        spare::give(std::mem::take(&mut self.small));
         self.large = Vec::new();
         self.large_bytes = 0;
     }

@@ -25,7 +25,7 @@ use crate::handover::Stream;
 use crate::http_cache;
 use crate::intake::Intake;
 use crate::outbox::Outbox;
-use crate::session::transfer::{LEAST_READ_BYTES, READS_WHILE_DRAINING};
+use crate::session::transfer::{READS_WHILE_DRAINING, give_way};
 
 const GET: Bytes = Bytes::from_static(b"GET");
 const SET: Bytes = Bytes::from_static(b"SET");
@@ -55,9 +55,7 @@ pub(crate) struct Session<S> {
     input: Intake,
     drain: Draining,
     reads_left: usize,
-    /// The room that is made for the next read.
-    room: usize,
-    /// Whether the last read filled it: then there is more, and others have their turn first.
+    /// Whether the last read filled its room: then there is more, and others have their turn first.
     is_filled: bool,
     /// Bytes that a request whose beginning has come still lacks, as far as that is known.
     missing: usize,
@@ -68,16 +66,7 @@ impl<S: Stream> Session<S> {
     pub(crate) fn new(stream: S, executor: Executor, share: Share, drain: &Drain) -> Self {
         let rooms = Arc::clone(&executor.backend().rooms);
         let (input, reads_left) = (Intake::new(rooms, share), READS_WHILE_DRAINING);
-        Self {
-            stream,
-            executor,
-            input,
-            drain: drain.watch(),
-            reads_left,
-            room: LEAST_READ_BYTES,
-            is_filled: false,
-            missing: 0,
-        }
+        Self { stream, executor, input, drain: drain.watch(), reads_left, is_filled: false, missing: 0 }
     }
 
     /// Serves the client until it leaves, says something that ends the connection, or the server drains.
@@ -97,7 +86,8 @@ impl<S: Stream> Session<S> {
         let served = match wire {
             Wire::Resp => self.resp().await,
             Wire::Frames => self.frames().await,
-            Wire::Http => self.http().await,
+            // What only this wire needs would otherwise be reserved in every session.
+            Wire::Http => Box::pin(self.http()).await,
         };
         match served {
             Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
@@ -239,10 +229,14 @@ impl<S: Stream> Session<S> {
     ) -> io::Result<Front> {
         let begun = Instant::now();
         loop {
+            answers.as_mut().open();
             let done = self.executor.front(look, &self.input, answers);
             self.input.advance(done.taken);
             match done.next {
-                Next::Full => self.write(answers.as_mut()).await?,
+                Next::Full => {
+                    self.write(answers.as_mut()).await?;
+                    give_way().await;
+                }
                 next => {
                     if done.taken > 0 {
                         self.executor.client().metrics().took(begun.elapsed());
@@ -267,6 +261,7 @@ impl<S: Stream> Session<S> {
         let mut at = 0;
         let after = loop {
             let begun = Instant::now();
+            answers.as_mut().open();
             let progress = self.executor.execute(batch, at, answers).await;
             self.executor.client().metrics().took(begun.elapsed());
             match progress {
@@ -275,6 +270,7 @@ impl<S: Stream> Session<S> {
                 Progress::Full(next) => at = next,
             }
             self.write(answers.as_mut()).await?;
+            give_way().await;
         };
         batch.clear();
         Ok(after)

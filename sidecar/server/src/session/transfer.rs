@@ -1,7 +1,9 @@
 //! How bytes come and go: room that follows what a client says, answers that most often leave at once.
 
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,11 +22,11 @@ use crate::handover::Stream;
 use crate::http_cache;
 use crate::outbox::Outbox;
 
-/// As much room is made for one read: little for a client that says little, so that ten thousand idle ones cost little,
-/// and more for one that fills it.
-pub(super) const LEAST_READ_BYTES: usize = 1 << 10;
+/// As much is read in one turn: a client that says more waits until all others had theirs.
+const TURN_BYTES: usize = 8 << 10;
 
-const MOST_READ_BYTES: usize = 16 << 10;
+/// As much is read at once of what a client says whose request was refused.
+const REFUSED_BYTES: usize = 16 << 10;
 
 /// Reads that a session still makes when the end was asked for: what the client had sent by then.
 pub(super) const READS_WHILE_DRAINING: usize = 16;
@@ -63,7 +65,7 @@ impl<S: Stream> Session<S> {
         self.input.clear();
         self.write(&mut out).await?;
         self.stream.shutdown().await?;
-        let (mut rest, mut left) = (vec![0; MOST_READ_BYTES], MAX_REQUEST_BYTES);
+        let (mut rest, mut left) = (vec![0; REFUSED_BYTES], MAX_REQUEST_BYTES);
         while left > 0 && !self.drain.is_over() {
             match timeout(REFUSAL_QUIET, self.stream.read(&mut rest)).await {
                 Ok(Ok(read)) if read > 0 => left = left.saturating_sub(read),
@@ -107,7 +109,7 @@ impl<S: Stream> Session<S> {
 
     pub(super) async fn write(&mut self, out: &mut Outbox) -> io::Result<()> {
         match out.whole() {
-            Some([]) => return Ok(()),
+            Some([]) => {}
             Some(whole) => {
                 // Most answers go at once.
                 let sent = match self.stream.send_now(whole) {
@@ -156,14 +158,20 @@ impl<S: Stream> Session<S> {
 
     async fn read_once(&mut self) -> io::Result<bool> {
         if std::mem::take(&mut self.is_filled) {
-            yield_now().await;
+            give_way().await;
         }
-        let most = self.input.make_room(self.missing, self.room)?;
+        let most = self.input.make_room(self.missing, TURN_BYTES)?;
         if !self.drain.is_over() {
-            let mut room = self.input.room(most);
+            let read = poll_fn(|cx| {
+                let polled = pin!(self.stream.read_buf(&mut self.input.room(most))).poll(cx);
+                if polled.is_pending() {
+                    self.input.rest();
+                }
+                polled
+            });
             tokio::select! {
                 biased;
-                read = self.stream.read_buf(&mut room) => return Ok(self.note(read?, most)),
+                read = read => return Ok(self.note(read?, most)),
                 () = &mut self.drain => {}
             }
         }
@@ -178,15 +186,17 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// Learns from the size of a read of `most` bytes how much room the next one needs; false for the last.
+    /// Learns from a read of `most` bytes whether there is more; false for the last.
     fn note(&mut self, read: usize, most: usize) -> bool {
         // The rest of a large request is waited for, and that gives others their turn.
-        self.is_filled = read >= if most < LARGE_BYTES { self.room } else { most };
-        if read >= self.room {
-            self.room = (self.room * 4).min(MOST_READ_BYTES);
-        } else if read < self.room / 8 {
-            self.room = (self.room / 4).max(LEAST_READ_BYTES);
-        }
+        self.is_filled = read >= if most < LARGE_BYTES { TURN_BYTES } else { most };
         read > 0
     }
+}
+
+/// Lets everybody who has something to do have a turn. A task that yields can be woken before those that the same look at
+/// the sockets has found, and would be next again: only the second time is it behind them.
+pub(super) async fn give_way() {
+    yield_now().await;
+    yield_now().await;
 }
