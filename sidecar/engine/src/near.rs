@@ -58,6 +58,8 @@ pub struct Request {
     pub writes: bool,
     /// Its arguments, the name first, and which of them are keys.
     pub order: Order,
+    /// The size of the buffer that the arguments have to themselves; 0 where they have none.
+    pub held: usize,
 }
 
 /// What a session asks for.

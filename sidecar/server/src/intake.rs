@@ -104,6 +104,8 @@ impl Intake {
     /// Lets go of everything.
     pub(crate) fn clear(&mut self) {
         (self.buffer, self.kind) = (BytesMut::new(), Kind::Gathered);
+        // Nothing is held any more, and that is always to be had.
+        let _ = self.hold();
     }
 
     /// The size of the room in which lies what was taken since this was last asked; 0 when it was not a room.

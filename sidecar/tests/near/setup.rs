@@ -124,5 +124,5 @@ fn request(line: &str) -> Request {
         "scan" | "dbsize" | "flushdb" => KeySpan { range: 0..0, step: 1 },
         _ => KeySpan { range: 1..2, step: 1 },
     };
-    Request { name: known, writes: writes.contains(&name), order: Order { args, keys } }
+    Request { name: known, writes: writes.contains(&name), order: Order { args, keys }, held: 0 }
 }

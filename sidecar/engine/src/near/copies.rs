@@ -151,8 +151,7 @@ impl<M: Memory, C: Clock> Copies<M, C> {
             inner = self.share(inner, turn);
             let is_last = inner.stripes.of(&copy.key).touched == writing.ticket.sequence;
             if is_last && self.keeps(&inner, writing.ticket) {
-                // It lies in the request that brought it.
-                self.store(&mut inner, &copy.key, (&copy.value, 0), copy.left_ms, writing.ticket);
+                self.store(&mut inner, &copy.key, (&copy.value, copy.held), copy.left_ms, writing.ticket);
             }
         }
     }

@@ -53,6 +53,8 @@ pub(crate) struct Planned {
 pub(crate) struct Copy {
     pub(crate) key: Bytes,
     pub(crate) value: Bytes,
+    /// The size of the buffer in which the value lies with little else, as in `Memory::keep`.
+    pub(crate) held: usize,
     /// Milliseconds from the moment of sending.
     pub(crate) left_ms: Option<u64>,
 }
@@ -148,7 +150,7 @@ impl Planned {
         let keys = keys(&request).collect();
         let own_ms = time_to_live.map(|limit| limit.as_millis() as u64);
         let (left_behind, success) = left_behind(&request, own_ms);
-        let Request { name, writes, order } = request;
+        let Request { name, writes, order, held: _ } = request;
         let (orders, shape) = match own_ms {
             Some(limit) if writes => with_deadline(name, order, limit),
             _ => (vec![order], Shape::AsIs),
@@ -191,6 +193,7 @@ fn left_behind(request: &Request, own_ms: Option<u64>) -> (Vec<Copy>, Success) {
     let copy = |key: usize, value: usize, left_ms| Copy {
         key: args[key].clone(),
         value: args[value].clone(),
+        held: request.held,
         left_ms,
     };
     let seconds = |text: &Bytes| number(text).and_then(|seconds| seconds.checked_mul(1000));
@@ -271,7 +274,7 @@ mod tests {
 
     fn request(name: &'static str, args: &[&'static str], keys: KeySpan) -> Request {
         let args = std::iter::once(&name).chain(args).map(|arg| Bytes::from_static(arg.as_bytes()));
-        Request { name, writes: true, order: Order { args: args.collect(), keys } }
+        Request { name, writes: true, order: Order { args: args.collect(), keys }, held: 0 }
     }
 
     fn one() -> KeySpan {

@@ -93,7 +93,9 @@ pub(super) async fn execute<M: Memory, C: Clock>(
                     _ => 0,
                 };
                 match hits {
-                    0 => waiting.ask(client.version, command.op, request(command, args.to_vec())),
+                    0 => {
+                        waiting.ask(client.version, command.op, request(command, args.to_vec(), batch.held()))
+                    }
                     hits => at += hits - 1,
                 }
             }
@@ -106,7 +108,7 @@ pub(super) async fn execute<M: Memory, C: Clock>(
                         parts.push(Part::Local(queued));
                     } else {
                         parts.push(Part::Sent(queued.command.op));
-                        requests.push(request(queued.command, queued.args));
+                        requests.push(request(queued.command, queued.args, 0));
                     }
                 }
                 waiting.transact(client.version, requests, parts);
@@ -265,9 +267,9 @@ fn front<M: Memory, C: Clock>(
     plain::copies(near, client, keys, clock.now(), answers)
 }
 
-fn request(command: &'static Command, args: Vec<Bytes>) -> Request {
+fn request(command: &'static Command, args: Vec<Bytes>, held: usize) -> Request {
     let Keys { first, step, .. } = command.keys;
     let end = command.key_positions(args.len()).last().map_or(first, |last| last + 1);
     let keys = KeySpan { range: first..end, step };
-    Request { name: command.name, writes: command.nature == Nature::Write, order: Order { args, keys } }
+    Request { name: command.name, writes: command.nature == Nature::Write, order: Order { args, keys }, held }
 }
