@@ -2,7 +2,7 @@
 //!
 //! Usage: `in_process [--json FILE] [--short]`. Keys of 16 bytes, values of 64. Every answer is copied into a buffer of the
 //! caller and looked at, whatever the map could lend: a cache must be free to drop the entry meanwhile. All are asked for
-//! the same keys, one at a time, in turns; what counts is the processor time of the thread that reads.
+//! the same keys, one at a time where it does not say otherwise, in turns; what counts is the processor time of the thread that reads.
 //!
 //! The arena is read from another process as `SharedReader` of the client does it: with a look at the clock for every
 //! key, for deadlines and the lease. That process is this program with the memory as its standard input.
@@ -22,6 +22,8 @@ use synapse_arena::entry::NEVER;
 use synapse_arena::reader::{Look, Reader};
 
 const VALUE: [u8; 64] = [7; 64];
+/// Keys that are asked for together where it says so.
+const TOGETHER: usize = 16;
 /// The other process is told by its first argument what it is for; the number of the load follows.
 const READ_SHARED: &str = "read-shared";
 
@@ -55,10 +57,10 @@ struct Args {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = env::args().skip(1).collect();
-    if let [first, load, gets] = &words[..]
+    if let [first, load, gets, together] = &words[..]
         && first == READ_SHARED
     {
-        return read_shared(&LOADS[load.parse::<usize>()?], gets.parse()?);
+        return read_shared(&LOADS[load.parse::<usize>()?], gets.parse()?, together.parse()?);
     }
     let is_short = words.iter().any(|word| word == "--short");
     let json = words.iter().position(|word| word == "--json").and_then(|at| words.get(at + 1)).cloned();
@@ -99,16 +101,16 @@ fn measure(number: usize, args: &Args) -> Result<Rounds, Box<dyn Error>> {
         arena.set(&key, &VALUE, NEVER, 1)?;
     }
     let memory = arena.share()?.ok_or("no memory can be shared here")?.try_clone_to_owned()?;
-    let (words, gets) = ([READ_SHARED.to_owned(), number.to_string()], args.gets.to_string());
+    let from_another = |together: usize| {
+        let words = [READ_SHARED.to_owned(), number.to_string(), args.gets.to_string(), together.to_string()];
+        let mut other = Command::new(env::current_exe()?);
+        let said = other.args(words).stdin(Stdio::from(memory.try_clone()?)).output()?;
+        io::stderr().write_all(&said.stderr)?;
+        Ok(String::from_utf8(said.stdout)?.trim().parse()?)
+    };
     let mut maps: Vec<Contestant<'_>> = vec![
-        ("arena, from another process", {
-            Box::new(|| {
-                let mut other = Command::new(env::current_exe()?);
-                let said = other.args(&words).arg(&gets).stdin(Stdio::from(memory.try_clone()?)).output()?;
-                io::stderr().write_all(&said.stderr)?;
-                Ok(String::from_utf8(said.stdout)?.trim().parse()?)
-            })
-        }),
+        ("arena, from another process", Box::new(|| from_another(1))),
+        ("arena, from another process, 16 together", Box::new(|| from_another(TOGETHER))),
         (
             "arena, in its own process",
             Box::new(|| {
@@ -142,7 +144,7 @@ fn measure(number: usize, args: &Args) -> Result<Rounds, Box<dyn Error>> {
 }
 
 /// The other process: maps the memory, reads, and says how long a read took.
-fn read_shared(load: &Load, gets: usize) -> Result<(), Box<dyn Error>> {
+fn read_shared(load: &Load, gets: usize, together: usize) -> Result<(), Box<dyn Error>> {
     let mut reader = Reader::open(io::stdin().as_fd())?;
     let mut out = Vec::new();
     // The first read of a page lets the kernel map it.
@@ -150,7 +152,20 @@ fn read_shared(load: &Load, gets: usize) -> Result<(), Box<dyn Error>> {
         let now = reader.now(boottime_ns());
         assert_eq!(reader.get(&key, now, &mut out), Look::Hit { deadline: NEVER });
     }
-    let ns = time(&load.draw(gets), |key, out| {
+    let asked = load.draw(gets);
+    if together > 1 {
+        let mut found = 0;
+        let start = nanoseconds(ClockId::ThreadCPUTime);
+        for keys in asked.chunks(together) {
+            let now = reader.now(boottime_ns());
+            reader.get_many(keys, now, &mut out, |_, look, value| {
+                found += usize::from(matches!(look, Look::Hit { .. }) && black_box(value) == VALUE);
+            });
+        }
+        println!("{}", each(nanoseconds(ClockId::ThreadCPUTime) - start, found, asked.len())?);
+        return Ok(());
+    }
+    let ns = time(&asked, |key, out| {
         let now = reader.now(boottime_ns());
         if !matches!(reader.get(key, now, out), Look::Hit { .. }) {
             out.clear();
@@ -174,11 +189,14 @@ fn time(keys: &[Key], mut get: impl FnMut(&Key, &mut Vec<u8>)) -> Answer {
         get(key, &mut out);
         found += usize::from(black_box(&out)[..] == VALUE);
     }
-    let taken = nanoseconds(ClockId::ThreadCPUTime) - start;
-    if found < keys.len() {
+    each(nanoseconds(ClockId::ThreadCPUTime) - start, found, keys.len())
+}
+
+fn each(ns: u64, found: usize, gets: usize) -> Answer {
+    if found < gets {
         Err("a read found nothing, or something else".into())
     } else {
-        Ok(taken as f64 / keys.len() as f64)
+        Ok(ns as f64 / gets as f64)
     }
 }
 
