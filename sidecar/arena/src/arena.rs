@@ -35,7 +35,7 @@ const SCANNED_BUCKETS: usize = 16;
 const SCANNED_AT_LEAST: usize = 4096;
 
 /// One byte in so many of the capacity is for the ghosts of what had to go.
-const GHOSTS_SHARE: usize = 50;
+const GHOSTS_SHARE: usize = 64;
 
 /// An entry as it lies in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
