@@ -39,10 +39,11 @@ bench: deps ## Measure everything in one run and write docs/benchmarks.md (CLUST
 	@cargo build --release --quiet -p synapse-sidecar -p synapse-operator
 	@CLUSTER="$(CLUSTER)" bench/run
 
-bench-cache: deps ## Measure beside redis-server, Valkey and memcached (BENCH=--short: see that it works, in two minutes)
+bench-cache: deps ## Measure beside redis-server, Valkey and memcached (BENCH=--short: see that it works, in a few minutes)
 	@bench/deps
 	@bench/cache_test
 	@cargo build --release --quiet -p synapse-sidecar -p synapse-load
+	@cargo build --release --quiet -p synapse-arena --examples
 	@bench/cache --sidecar "$(CARGO_TARGET_DIR)/release/synapse-sidecar" --load "$(CARGO_TARGET_DIR)/release/synapse-load" $(BENCH)
 
 # Only a KUBECONFIG given to make itself means a cluster of yours, not one that happens to be exported.

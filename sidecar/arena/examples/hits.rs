@@ -1,8 +1,9 @@
-//! Hit ratios at equal resident memory: the arena, moka, and exact LRU and LFU, on seven workloads.
+//! Hit ratios at equal resident memory: the arena, moka, and exact LRU and LFU, on twelve workloads.
 //!
-//! Usage: `hits [MiB] [millions of requests] [policy]`. Every policy gets the same requests: a read, and after a miss a
+//! Usage: `hits [MiB] [millions of requests] [policy] [part of a workload's name]`. Every policy gets the same requests: a read, and after a miss a
 //! write. LRU and LFU are charged 28 bytes of bookkeeping an entry, as little as the arena; moka what its entries cost in
-//! resident memory, measured.
+//! resident memory, measured. The last five workloads are those of `bench/cache --only hits`: all keys are stored once,
+//! twice as many requests warm the memory up, and as many as there are keys count.
 
 use std::collections::{BTreeSet, HashMap};
 use std::env;
@@ -106,6 +107,7 @@ struct Workload {
     zipf: Zipf,
     kind: Kind,
     is_mixed: bool,
+    is_filled: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -117,6 +119,10 @@ enum Kind {
     Moving,
     /// All keys in a row, again and again, half as many again as fit.
     Loop,
+    /// Each fifth request is for a key that does not come again.
+    Sprinkled,
+    /// The favourites move on by one key after every 20 requests.
+    Drifting,
 }
 
 /// Zipf by the inverse of its cumulative distribution, approximated by an integral: exact enough and fast.
@@ -164,10 +170,18 @@ impl Workload {
     fn run(&self, policy: &mut dyn Policy, requests: u64, fit: u64) -> f64 {
         let mut random = Random(0x1234_5678_9abc_def1);
         let (mut hits, mut asked, mut scanned) = (0_u64, 0_u64, 0_u64);
+        let keys = self.zipf.keys as u64;
+        // The first quarter fills the cache.
+        let (requests, unasked) =
+            if self.is_filled { (3 * keys, 2 * keys) } else { (requests, requests / 4) };
+        for key in (0..keys).filter(|_| self.is_filled) {
+            policy.set(key, self.size_of(key));
+        }
         for n in 0..requests {
             let drawn = self.zipf.draw(random.uniform());
             let scatter = |rank: u64| rank.wrapping_mul(0x9e37_79b1) % 100_000_007;
             let key = match self.kind {
+                Kind::Zipf if self.is_filled => drawn - 1,
                 Kind::Zipf => scatter(drawn),
                 Kind::Scans if n / 100_000 % 5 == 4 => {
                     scanned += 1;
@@ -176,13 +190,18 @@ impl Workload {
                 Kind::Scans => scatter(drawn),
                 Kind::Moving => scatter(drawn + n / (requests / 8) * 10_007 * 31),
                 Kind::Loop => n % (fit * 3 / 2),
+                Kind::Sprinkled if random.uniform() < 0.2 => {
+                    scanned += 1;
+                    keys + scanned
+                }
+                Kind::Sprinkled => drawn - 1,
+                Kind::Drifting => (drawn - 1 + n / 20) % keys,
             };
             let hit = policy.get(key);
             if !hit {
                 policy.set(key, self.size_of(key));
             }
-            // The first quarter fills the cache.
-            if n >= requests / 4 {
+            if n >= unasked {
                 asked += 1;
                 hits += u64::from(hit);
             }
@@ -199,7 +218,17 @@ fn main() {
     let fit = bytes as u64 / 108;
     // As many keys as would take four times the memory, and more for flatter distributions.
     let zipf = |exponent| Zipf { keys: fit as f64 * 8.0, exponent };
-    let workload = |name, exponent, kind| Workload { name, zipf: zipf(exponent), kind, is_mixed: false };
+    let workload = |name, exponent, kind| Workload {
+        name,
+        zipf: zipf(exponent),
+        kind,
+        is_mixed: false,
+        is_filled: false,
+    };
+    let benched = |name, exponent, kind| {
+        let zipf = Zipf { keys: bytes as f64 / 1048576.0 * 25_000.0, exponent };
+        Workload { zipf, is_filled: true, ..workload(name, exponent, kind) }
+    };
     let workloads = [
         workload("zipf 0.8", 0.8, Kind::Zipf),
         workload("zipf 0.99", 0.99, Kind::Zipf),
@@ -208,9 +237,15 @@ fn main() {
         workload("moving popularity", 0.99, Kind::Moving),
         workload("loop", 0.99, Kind::Loop),
         Workload { is_mixed: true, ..workload("mixed sizes", 0.99, Kind::Zipf) },
+        benched("bench: zipf 0.8", 0.8, Kind::Zipf),
+        benched("bench: zipf 0.99", 0.99, Kind::Zipf),
+        benched("bench: zipf 1.2", 1.2, Kind::Zipf),
+        benched("bench: with scans", 0.99, Kind::Sprinkled),
+        benched("bench: moving", 0.99, Kind::Drifting),
     ];
     println!("{:>22} {:>8} {:>8} {:>8} {:>8}", "", "arena", "moka", "LRU", "LFU");
-    for workload in workloads {
+    let part = env::args().nth(4).unwrap_or_default();
+    for workload in workloads.iter().filter(|workload| workload.name.contains(&part)) {
         let mut line = format!("{:>22}", workload.name);
         for name in ["arena", "moka", "LRU", "LFU"] {
             if only.as_deref().is_some_and(|only| only != name) {

@@ -9,14 +9,14 @@ use crate::entry::{
 };
 use crate::eviction::Eviction;
 use crate::expiry::Walk;
+use crate::ghosts::Ghosts;
 use crate::hash::Seed;
-use crate::heat::{self, Ageing};
+use crate::heat::Ageing;
 use crate::index::Index;
 use crate::layout::{BUCKET_WORDS, MAGIC, Plan, VERSION, at, state};
 use crate::one_key::Guess;
 use crate::region::{Region, WORD};
 use crate::segments::{Role, Segments};
-use crate::sketch::Sketch;
 use crate::stats::Counts;
 use crate::upkeep::{INDEX_STEPS, TENDED_STEPS};
 
@@ -34,8 +34,8 @@ const SCANNED_BUCKETS: usize = 16;
 /// ...and as many as the smallest index has, so that what holds little is gone through in one call.
 const SCANNED_AT_LEAST: usize = 4096;
 
-/// One byte in so many of the capacity is for the sketch of what is not held.
-const SKETCH_SHARE: usize = 50;
+/// One byte in so many of the capacity is for the ghosts of what had to go.
+const GHOSTS_SHARE: usize = 64;
 
 /// An entry as it lies in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub struct Arena<C: Owned = Region> {
     pub(crate) seed: Seed,
     pub(crate) index: Index,
     pub(crate) segments: Segments,
-    pub(crate) sketch: Sketch,
+    pub(crate) ghosts: Ghosts,
     pub(crate) ageing: Ageing,
     pub(crate) eviction: Eviction,
     pub(crate) walk: Option<Walk>,
@@ -125,9 +125,9 @@ impl<C: Owned> Arena<C> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "an arena of less than 512 KiB"));
         }
         let capacity = capacity_bytes.min(LARGEST_CAPACITY);
-        let sketch_words = capacity / SKETCH_SHARE / WORD;
+        let ghost_words = capacity / GHOSTS_SHARE / WORD;
         let most_segments = capacity / (16 << 10);
-        let mut words = capacity / WORD - sketch_words;
+        let mut words = capacity / WORD - ghost_words;
         let too_small = || io::Error::from(io::ErrorKind::InvalidInput);
         let mut plan = Plan::fitting(words, 1).ok_or_else(too_small)?;
         words -= Segments::bookkeeping_bytes(plan.segments.min(most_segments)).div_ceil(WORD);
@@ -137,7 +137,7 @@ impl<C: Owned> Arena<C> {
         let mut arena = Self {
             index: Index::new(&plan),
             segments: Segments::new(&plan),
-            sketch: Sketch::new(sketch_words),
+            ghosts: Ghosts::new(ghost_words),
             ageing: Ageing::default(),
             eviction: Eviction::default(),
             walk: None,
@@ -345,9 +345,8 @@ impl<C: Owned> Arena<C> {
     /// A reader was served this key so many times without asking: eviction should know.
     pub fn touched_by_readers(&mut self, key: &[u8], times: u8) {
         let Some(named) = self.find(key) else { return };
-        let epoch = self.ageing.epoch();
-        let count = heat::count(named.head.heat, epoch).saturating_add(times);
-        self.cells.store(named.at, Head { heat: heat::heat(count, epoch), ..named.head }.pack());
+        let heat = self.ageing.touched(named.head.heat, times);
+        self.cells.store(named.at, Head { heat, ..named.head }.pack());
         self.settle(0);
     }
 

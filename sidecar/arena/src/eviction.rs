@@ -1,9 +1,10 @@
 //! Eviction: what goes when room is needed, a few entries at a time.
 //!
 //! New entries stand in a window, a queue of segments. At its end, what is asked for more often than the coldest of the
-//! main queue moves there; the rest goes, and the sketch keeps in mind how often it was asked for. At the end of the main
-//! queue the coldest eighth of a segment goes and the others move to its beginning. A segment of which much has died
-//! (overwritten, removed, expired) is packed before anything alive has to go. The reasons are in `docs/adr`.
+//! main queue moves there; the rest goes, and a ghost keeps in mind how often it was asked for. At the end of the main
+//! queue goes what belongs to the coldest eighth of all that came there lately; the rest moves to its beginning. A segment
+//! of which much has died (overwritten, removed, expired) is packed before anything alive has to go. The reasons are in
+//! `docs/adr`.
 
 use crate::arena::Arena;
 use crate::cells::Owned;
@@ -13,8 +14,8 @@ use crate::heat::{self, HOTTEST};
 use crate::one_key::Named;
 use crate::segments::Role;
 
-/// Words of a segment looked at for each word written, at most. Emptying a segment of the window takes one. If all of it
-/// moves to the main queue, that has to free as much, and of what it looks at, twice, it keeps seven eighths: sixteen.
+/// Words of a segment moved or dropped for each word written, at most. Emptying a segment of the window takes one. If all
+/// of it moves to the main queue, that has to free as much, a twelfth of what it moves, and measures before: fifteen.
 pub(crate) const EVICTED_PER_WORD: usize = 20;
 
 /// Free segments that are held ready: for both queues, and for the index.
@@ -32,8 +33,15 @@ pub(crate) const LATE: usize = 4;
 /// A round is half as many accesses as there are entries, and so many more.
 const SHORTEST_ROUND: u64 = 1 << 10;
 
-/// What the main queue keeps of a segment: seven eighths.
-const KEPT: (usize, usize) = (7, 8);
+/// Words that are measured in the time in which one is moved: their headers alone are looked at.
+const MEASURED_PER_MOVED: usize = 4;
+
+/// What goes of the main queue: one part in so many of what came to its end lately...
+const GOES: usize = 8;
+/// ...and of each segment at least one in so many, so that work for a write is bounded.
+const GOES_AT_LEAST: usize = 12;
+/// So many segments are lately.
+const LATELY: usize = 32;
 
 /// A segment is packed when one word in so many is dead.
 const DEAD_SHARE: usize = 4;
@@ -47,11 +55,18 @@ pub(crate) struct Eviction {
     victim: Option<Victim>,
     /// Words that may be looked at before the next write.
     credit: usize,
-    /// How often the hottest was asked for that the main queue let go.
+    /// How often the hottest was asked for that the main queue lets go.
     bar: u8,
+    /// How much goes of what was asked for so often, in 1024ths.
+    going: usize,
+    /// Words that came to the end of the main queue lately.
+    lately: ByHeat,
     hand: usize,
     window: Window,
 }
+
+/// Words by how often they are asked for.
+type ByHeat = [usize; HOTTEST as usize + 1];
 
 #[derive(Debug)]
 struct Victim {
@@ -63,8 +78,8 @@ struct Victim {
 /// Which entries of a segment stay.
 #[derive(Debug)]
 enum Verdict {
-    /// It is being found out: words by how often they are asked for.
-    Measure(Box<[usize; HOTTEST as usize + 1]>),
+    /// It is being found out.
+    Measure(Box<ByHeat>),
     /// What is hotter than the bar, and as many words that are just as hot.
     Above { bar: u8, spare: usize, to: Role },
     /// All that is alive.
@@ -72,14 +87,35 @@ enum Verdict {
 }
 
 impl Eviction {
+    /// What has not been measured since has cooled down.
     pub(crate) fn next_epoch(&mut self) {
-        self.bar /= 2;
+        self.bar -= self.bar.div_ceil(4);
     }
 
     /// Whether an entry that is asked for so often would go, were it to be judged now.
     #[inline]
     pub(crate) fn is_cold(&self, count: u8) -> bool {
         count <= self.bar
+    }
+
+    /// What stays of a segment of so many words that was measured: what is asked for more often than the first number,
+    /// and so many words of what is asked for just as often.
+    fn line(&mut self, by_heat: &ByHeat, words: usize) -> (u8, usize) {
+        for (lately, now) in self.lately.iter_mut().zip(by_heat) {
+            *lately = *lately - *lately / LATELY + now;
+        }
+        let all = self.lately.iter().sum::<usize>();
+        let (bar, spare) = cut(&self.lately, all / GOES);
+        let (at_bar, cold) = (self.lately[usize::from(bar)], self.lately[..=usize::from(bar)].iter().sum());
+        self.bar = bar;
+        self.going = ((at_bar - spare) * 1024).checked_div(at_bar).unwrap_or(0);
+        self.window.is_cold(cold, all);
+        let living = by_heat.iter().sum::<usize>();
+        let at_bar = by_heat[usize::from(bar)];
+        let spare = at_bar - at_bar * self.going / 1024;
+        let stays = spare + by_heat[usize::from(bar) + 1..].iter().sum::<usize>();
+        let least = words / GOES_AT_LEAST;
+        if words - stays >= least { (bar, spare) } else { cut(by_heat, living.saturating_sub(words - least)) }
     }
 }
 
@@ -109,8 +145,8 @@ impl<C: Owned> Arena<C> {
     /// Empties one segment, or one after the other until there is one more to take; false when there is none to empty.
     pub(crate) fn empty_one(&mut self, now: u64) -> bool {
         let before = self.segments.in_use();
-        // Each round drops an eighth at least, or moves what is alive out of what is dead.
-        for _ in 0..16 * self.plan.segment_words {
+        // Each round drops a twelfth at least, or moves what is alive out of what is dead.
+        for _ in 0..3 * GOES_AT_LEAST * self.plan.segment_words {
             if self.segments.in_use() < before {
                 return true;
             }
@@ -155,7 +191,8 @@ impl<C: Owned> Arena<C> {
         self.segments.queue(Role::Window).len() > self.eviction.window.segments(self.segments.limit())
     }
 
-    /// Looks at one entry of the victim. Returns how many words were looked at; `None` when there is no victim.
+    /// Looks at one entry of the victim. Returns how many words were moved or dropped in that time; `None` when there is no
+    /// victim.
     fn evict_one(&mut self, now: u64) -> Option<usize> {
         let mut victim = match self.eviction.victim.take() {
             Some(victim) => victim,
@@ -166,9 +203,7 @@ impl<C: Owned> Arena<C> {
         if victim.at == used {
             match victim.plan {
                 Verdict::Measure(by_heat) => {
-                    let (bar, spare) = cut(&by_heat);
-                    self.eviction.bar = bar;
-                    self.eviction.window.measured(&by_heat, bar);
+                    let (bar, spare) = self.eviction.line(&by_heat, self.plan.segment_words);
                     victim.at = 0;
                     victim.plan = Verdict::Above { bar, spare, to: Role::Main };
                     self.eviction.victim = Some(victim);
@@ -184,11 +219,15 @@ impl<C: Owned> Arena<C> {
         let (head, tail) = self.headers(at);
         let words = slot_words(usize::from(head.key_len), tail.value_len as usize);
         victim.at += words;
+        let mut moved = words;
         if !heat::is_dead(head) {
-            let count = heat::count(head.heat, self.ageing.epoch());
+            let count = self.ageing.count(head.heat);
             let is_past = now > tail.deadline;
             match &mut victim.plan {
-                Verdict::Measure(by_heat) => by_heat[usize::from(count)] += if is_past { 0 } else { words },
+                Verdict::Measure(by_heat) => {
+                    by_heat[usize::from(count)] += if is_past { 0 } else { words };
+                    moved = words.div_ceil(MEASURED_PER_MOVED);
+                }
                 Verdict::Living { to } => {
                     let to = (!is_past).then_some(*to);
                     self.judge(at, words, count, is_past, to);
@@ -209,7 +248,7 @@ impl<C: Owned> Arena<C> {
             self.index.prefetch(&self.cells, next.place);
         }
         self.eviction.victim = Some(victim);
-        Some(words)
+        Some(moved)
     }
 
     /// Moves an entry to the queue `to`, or drops it.
@@ -218,7 +257,7 @@ impl<C: Owned> Arena<C> {
         let Some(lane) = self.index.locate(&self.cells, head.place, at) else { return };
         let room = to.and_then(|to| self.segments.append(&self.cells, &self.plan, to, words, tail.deadline));
         if let Some(there) = room {
-            let moved = Head { version: 0, heat: heat::heat(count, self.ageing.epoch()), ..head };
+            let moved = Head { version: 0, heat: self.ageing.touched(head.heat, 0), ..head };
             self.cells.store(there, moved.pack());
             self.cells.store(there + 1, tail.pack());
             for n in HEADER_WORDS..words {
@@ -234,7 +273,7 @@ impl<C: Owned> Arena<C> {
             self.counts.expirations += 1;
         } else {
             self.counts.evictions += 1;
-            self.sketch.raise(Hash { place: head.place, tag: lane.tag(&self.cells) }, count);
+            self.ghosts.remember(Hash { place: head.place, tag: lane.tag(&self.cells) }, count);
         }
         self.forget(Named { lane, at, head, tail });
     }
@@ -249,7 +288,7 @@ impl<C: Owned> Arena<C> {
             // Nothing spare: what is only as hot as what the main queue lets go is no gain.
             (segment, Verdict::Above { bar: self.eviction.bar, spare: 0, to: Role::Main })
         } else if let Some(segment) = self.segments.queue(Role::Main).oldest() {
-            (segment, Verdict::Measure(Box::new([0; HOTTEST as usize + 1])))
+            (segment, Verdict::Measure(Box::default()))
         } else {
             let segment = self.segments.queue(Role::Window).oldest()?;
             (segment, Verdict::Above { bar: HOTTEST, spare: 0, to: Role::Main })
@@ -301,10 +340,9 @@ impl Window {
         (all * self.share / 1024).max(1)
     }
 
-    fn measured(&mut self, by_heat: &[usize; HOTTEST as usize + 1], bar: u8) {
-        let (cold, all) = (by_heat[..=usize::from(bar)].iter().sum::<usize>(), by_heat.iter().sum::<usize>());
-        let share = (cold * 1024).checked_div(all).unwrap_or(0).clamp(32, 1024);
-        self.cold = (self.cold * 7 + share) / 8;
+    /// So much of the main queue is cold.
+    fn is_cold(&mut self, cold: usize, all: usize) {
+        self.cold = (cold * 1024).checked_div(all).unwrap_or(0).clamp(32, 1024);
     }
 
     fn decide(&mut self, window: usize, main: usize, is_full: bool) {
@@ -320,17 +358,16 @@ impl Window {
     }
 }
 
-/// Where to draw the line so that the hottest seven eighths stay: above which count, and how many words at it.
-fn cut(by_heat: &[usize; HOTTEST as usize + 1]) -> (u8, usize) {
-    let mut room = by_heat.iter().sum::<usize>() * KEPT.0 / KEPT.1;
-    for count in (0..=HOTTEST).rev() {
+/// Where to draw the line so that so many of the coldest words go: above which count, and how many words at it stay.
+fn cut(by_heat: &ByHeat, mut goes: usize) -> (u8, usize) {
+    for count in 0..=HOTTEST {
         let words = by_heat[usize::from(count)];
-        if words > room {
-            return (count, room);
+        if words > goes {
+            return (count, words - goes);
         }
-        room -= words;
+        goes -= words;
     }
-    (0, room)
+    (0, 0)
 }
 
 #[cfg(test)]
@@ -338,12 +375,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_coldest_eighth_goes() {
+    fn the_coldest_go() {
         let mut by_heat = [0; 16];
         (by_heat[0], by_heat[1], by_heat[9]) = (10, 30, 40);
-        assert_eq!(cut(&by_heat), (0, 0));
-        by_heat[0] = 0;
-        assert_eq!(cut(&by_heat), (1, 21));
-        assert_eq!(cut(&[0; 16]), (0, 0));
+        assert_eq!(cut(&by_heat, 9), (0, 1));
+        assert_eq!(cut(&by_heat, 10), (1, 30));
+        assert_eq!(cut(&by_heat, 19), (1, 21));
+        assert_eq!(cut(&[0; 16], 0), (0, 0));
+    }
+
+    #[test]
+    fn a_segment_of_what_is_hot_loses_little_and_a_cold_one_all() {
+        let mut eviction = Eviction::default();
+        let (mut hot, mut cold) = ([0; 16], [0; 16]);
+        (hot[9], cold[1]) = (1200, 1200);
+        for _ in 0..2 * LATELY {
+            for _ in 0..7 {
+                eviction.line(&hot, 1200);
+            }
+            eviction.line(&cold, 1200);
+        }
+        assert_eq!(eviction.line(&hot, 1200), (9, 1100));
+        assert_eq!(eviction.line(&hot, 2400), (1, 0), "half of it is dead already");
+        let (bar, stays) = eviction.line(&cold, 1200);
+        assert!((bar, stays / 400) == (1, 0), "{stays} of it stay at {bar}");
     }
 }

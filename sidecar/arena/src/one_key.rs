@@ -122,11 +122,10 @@ impl<C: Owned> Arena<C> {
     /// An entry is served.
     #[inline]
     fn hit(&mut self, at: usize, head: Head, tail: Tail) -> Found<'_> {
-        let epoch = self.ageing.epoch();
-        if self.eviction.is_cold(heat::count(head.heat, epoch)) {
+        if self.eviction.is_cold(self.ageing.count(head.heat)) {
             self.cold_hit(at);
         }
-        let warmer = heat::touched(head.heat, epoch);
+        let warmer = self.ageing.touched(head.heat, 1);
         // Nothing is stored when nothing changes: the line stays shared with readers on other cores.
         if warmer != head.heat {
             self.cells.store(at, Head { heat: warmer, ..head }.pack());
@@ -162,17 +161,17 @@ impl<C: Owned> Arena<C> {
     /// False when there is no room, and nothing has changed.
     pub(crate) fn try_set(&mut self, hash: Hash, key: &[u8], value: &[u8], deadline: u64) -> bool {
         let words = slot_words(key.len(), value.len());
-        let epoch = self.ageing.epoch();
         let head = Head { version: 0, heat: 0, key_len: key.len() as u16, place: hash.place };
         let Some(old) = self.find_hashed(hash, key) else {
-            // What is seen for the first time in the window has been asked for once; the sketch may know of more.
+            // What is seen for the first time has been asked for once; its ghost may know of more.
             let Some(at) = self.append(Role::Window, words, deadline) else { return false };
-            let head = Head { heat: heat::heat(self.sketch.count(hash), epoch), ..head };
+            let count = self.ghosts.recall(hash) + 1;
+            let head = Head { heat: heat::heat(count, self.ageing.epoch()), ..head };
             writer::write(&self.cells, at, head, deadline, value, key);
             self.name(hash, at);
             return true;
         };
-        let head = Head { heat: heat::touched(old.head.heat, epoch), ..head };
+        let head = Head { heat: self.ageing.touched(old.head.heat, 1), ..head };
         if old.words() == words && old.head.version < MAX_VERSION {
             let head = Head { version: old.head.version, ..head };
             writer::replace(&self.cells, old.at, head, deadline, value, key);
@@ -201,11 +200,10 @@ impl<C: Owned> Arena<C> {
     /// Names a new entry in the index; where that is full, the coldest of its bucket goes.
     fn name(&mut self, hash: Hash, at: usize) {
         while let Inserted::Full(bucket) = self.index.insert(&self.cells, hash, at) {
-            let epoch = self.ageing.epoch();
             let named =
                 (0..LANES).map(|lane| Lane { bucket, lane }).filter(|lane| lane.tag(&self.cells) != 0);
             let coldest =
-                named.map(|lane| self.named(lane)).min_by_key(|named| heat::count(named.head.heat, epoch));
+                named.map(|lane| self.named(lane)).min_by_key(|named| self.ageing.count(named.head.heat));
             let Some(coldest) = coldest else { return };
             self.forget(coldest);
             self.counts.evictions += 1;

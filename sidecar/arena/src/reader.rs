@@ -5,7 +5,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::cells::Cells;
+use crate::cells::{Cells, Owned};
 use crate::entry::{HEADER_WORDS, Head, Tail, slot_words};
 use crate::hash::{Hash, Seed};
 use crate::layout::{
@@ -16,6 +16,9 @@ use crate::region::{Region, WORD};
 
 /// How often a look-up is begun again before the owner is asked instead.
 pub const RETRIES: usize = 8;
+
+/// Keys that are looked up together: their lines are fetched while others are looked at.
+const BATCH: usize = 32;
 
 /// What a look-up found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +81,11 @@ impl<C: Cells> Reader<C> {
     /// meaning. `now` is in milliseconds, as [`Reader::now`] tells.
     #[inline]
     pub fn get(&mut self, key: &[u8], now: u64, value: &mut Vec<u8>) -> Look {
-        let hash = self.seed.hash(key);
+        self.get_hashed(self.seed.hash(key), key, now, value)
+    }
+
+    #[inline]
+    fn get_hashed(&mut self, hash: Hash, key: &[u8], now: u64, value: &mut Vec<u8>) -> Look {
         for _ in 0..=RETRIES {
             let is_left =
                 self.cells.load_acquire(at::STATE) != state::LIVE || now > self.cells.load(at::LEASE);
@@ -140,23 +147,26 @@ impl<C: Cells> Reader<C> {
         }
     }
 
+    /// In which segment a bucket lies, and where; `None` when there is no such bucket at this moment.
+    #[inline]
+    fn bucket(&self, table: usize, n: u32) -> Option<(usize, usize)> {
+        let (chunk, within) = self.plan.chunk_of(n);
+        if chunk >= self.plan.segments {
+            return None;
+        }
+        let segment = self.cells.load_acquire(self.plan.directory(table, chunk)) as usize;
+        (segment < self.plan.segments).then(|| (segment, self.plan.start(segment) + within * BUCKET_WORDS))
+    }
+
     #[inline]
     fn look_in(&self, table: usize, n: u32, hash: Hash, key: &[u8], value: &mut Vec<u8>) -> Looked {
         let (cells, plan) = (&self.cells, &self.plan);
-        let (chunk, within) = plan.chunk_of(n);
         let changed = Looked::Found(Attempt::Changed);
-        if chunk >= plan.segments {
-            return changed;
-        }
-        let segment = cells.load_acquire(plan.directory(table, chunk)) as usize;
-        if segment >= plan.segments {
-            return changed;
-        }
+        let Some((segment, bucket)) = self.bucket(table, n) else { return changed };
         let bucket_generation = cells.load_acquire(plan.generation(segment));
         if bucket_generation & kind::MASK != kind::BUCKETS {
             return changed;
         }
-        let bucket = plan.start(segment) + within * BUCKET_WORDS;
         for lane in lanes_with(cells, bucket, hash.tag) {
             let entry = lane.entry(cells);
             let Some(its_segment) = plan.segment_of(entry) else { return changed };
@@ -211,6 +221,43 @@ impl<C: Cells> Reader<C> {
         self.cells.copy(first, value.as_chunks_mut::<WORD>().0);
         value.truncate(bytes);
         Some(tail.deadline)
+    }
+}
+
+impl<C: Owned> Reader<C> {
+    /// As [`Reader::get`] for each of `keys`, in order: calls `visit` with its position, what was found, and the value,
+    /// which is of no meaning after anything but a hit. Far cheaper for keys that are not in the processor's caches:
+    /// all buckets are asked for, then all entries, and only then one is waited for.
+    #[inline]
+    pub fn get_many<K: AsRef<[u8]>>(
+        &mut self,
+        keys: &[K],
+        now: u64,
+        value: &mut Vec<u8>,
+        mut visit: impl FnMut(usize, Look, &[u8]),
+    ) {
+        for (first, batch) in keys.chunks(BATCH).enumerate() {
+            let mut guesses = [(Hash { place: 0, tag: 0 }, None); BATCH];
+            for (guess, key) in guesses.iter_mut().zip(batch) {
+                let hash = self.seed.hash(key.as_ref());
+                let home = self.homes(hash.place)[0].and_then(|(table, home)| self.bucket(table, home));
+                let bucket = home.map(|(_, bucket)| bucket);
+                bucket.into_iter().for_each(|bucket| self.cells.prefetch(bucket));
+                *guess = (hash, bucket);
+            }
+            for (hash, bucket) in &guesses[..batch.len()] {
+                let lane = bucket.and_then(|bucket| lanes_with(&self.cells, bucket, hash.tag).next());
+                if let Some(entry) = lane.map(|lane| lane.entry(&self.cells)) {
+                    // What lies there now may be anything: to fetch it is all that is done on this word.
+                    self.cells.prefetch(entry);
+                    self.cells.prefetch(entry + BUCKET_WORDS);
+                }
+            }
+            for (n, (key, (hash, _))) in batch.iter().zip(&guesses).enumerate() {
+                let look = self.get_hashed(*hash, key.as_ref(), now, value);
+                visit(first * BATCH + n, look, value);
+            }
+        }
     }
 }
 

@@ -66,6 +66,6 @@ impl<C: Owned> Arena<C> {
         self.plan.first_segment() * WORD
             + segments * self.plan.segment_words * WORD
             + Segments::bookkeeping_bytes(self.segments.len())
-            + self.sketch.words() * WORD
+            + self.ghosts.words() * WORD
     }
 }

@@ -191,11 +191,12 @@ impl<C: Owned> Arena<C> {
         let accesses = std::mem::take(&mut self.unpassed);
         self.pass_window(accesses);
         if self.ageing.pass(accesses, self.counts.entries) {
-            self.sketch.next_epoch();
             self.eviction.next_epoch();
-        } else {
-            self.sketch.age_to(self.ageing.share_of(self.sketch.words()));
+            if self.ageing.begins_to_halve() {
+                self.ghosts.age_again();
+            }
         }
+        self.ghosts.age_to(self.ageing.share_of(self.ghosts.words()));
     }
 
     /// Ends an operation on an entry of so many words: its work has been within bounds.

@@ -17,6 +17,36 @@ fn shared(capacity: usize) -> Arena {
 
 // === one after the other ===
 
+#[test]
+fn many_at_once_are_answered_as_each_alone() {
+    let mut arena = shared(4 << 20);
+    let fd = descriptor(&arena);
+    let mut reader = reader_of(&fd);
+    let (mut value, mut alone) = (Vec::new(), Vec::new());
+    // While the index grows, entries go, and some of the keys are not there.
+    for n in 0..40_000_u32 {
+        let deadline = if n % 3 == 0 { 5 } else { NEVER };
+        arena.set(&n.to_le_bytes(), &vec![n as u8; n as usize % 300], deadline, 1).unwrap();
+        if n % 500 != 0 {
+            continue;
+        }
+        let keys: Vec<[u8; 4]> =
+            (0..70).map(|back| n.wrapping_sub(back * 7 * (n % 11)).to_le_bytes()).collect();
+        for now in [5, 6] {
+            let mut visited = 0;
+            let mut other = reader_of(&fd);
+            reader.get_many(&keys, now, &mut value, |at, look, value| {
+                assert_eq!((at, look), (visited, other.get(&keys[at], now, &mut alone)));
+                if let Look::Hit { .. } = look {
+                    assert_eq!(value, alone);
+                }
+                visited += 1;
+            });
+            assert_eq!(visited, keys.len());
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(12) })]
 
