@@ -40,13 +40,13 @@ impl<C: Owned> Arena<C> {
         }
         let meta = *self.segments.get(segment);
         let holds_entries = matches!(meta.role, Role::Window | Role::Main | Role::Victim);
-        let (start, epoch) = (self.plan.start(segment), self.ageing.epoch());
+        let start = self.plan.start(segment);
         let mut at = start;
         while holds_entries && at < start + meta.used as usize {
             let (head, tail) = self.headers(at);
             let (key_len, value_len) = (usize::from(head.key_len), tail.value_len as usize);
             let is_wanted = !heat::is_dead(head)
-                && u64::from(heat::count(head.heat, epoch)) == wanted
+                && u64::from(self.ageing.count(head.heat)) == wanted
                 && now <= tail.deadline
                 // What has moved out of a segment that is being emptied is still written there.
                 && (meta.role != Role::Victim || self.index.locate(&self.cells, head.place, at).is_some());
