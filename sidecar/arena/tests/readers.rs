@@ -20,8 +20,8 @@ fn shared(capacity: usize) -> Arena {
 #[test]
 fn many_at_once_are_answered_as_each_alone() {
     let mut arena = shared(4 << 20);
-    let fd = descriptor(&arena);
-    let mut reader = reader_of(&fd);
+    let fd = arena.share().unwrap().expect("a memfd").try_clone_to_owned().unwrap();
+    let mut reader = Reader::open(fd.as_fd()).expect("an arena");
     let (mut value, mut alone) = (Vec::new(), Vec::new());
     // While the index grows, entries go, and some of the keys are not there.
     for n in 0..40_000_u32 {
@@ -34,7 +34,7 @@ fn many_at_once_are_answered_as_each_alone() {
             (0..70).map(|back| n.wrapping_sub(back * 7 * (n % 11)).to_le_bytes()).collect();
         for now in [5, 6] {
             let mut visited = 0;
-            let mut other = reader_of(&fd);
+            let mut other = Reader::open(fd.as_fd()).expect("an arena");
             reader.get_many(&keys, now, &mut value, |at, look, value| {
                 assert_eq!((at, look), (visited, other.get(&keys[at], now, &mut alone)));
                 if let Look::Hit { .. } = look {

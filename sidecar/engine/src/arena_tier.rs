@@ -1,4 +1,4 @@
-//! The memory tier on the arena, with moka for what is too large for it; one budget covers both.
+//! The memory tier on the arena, and beside it what is too large for it; one budget covers both.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,7 +10,7 @@ use synapse_arena::recall::{self, UNASKED};
 use synapse_core::clock::{Deadline, Now};
 use synapse_core::memory::{Found, Kept, LEASE_MS, Memory, MemoryStats, Recalled, Stored};
 
-use crate::moka_tier::MokaTier;
+use crate::large_tier::LargeTier;
 
 /// The most that large objects may take of the budget: one part in so many.
 const LARGE_SHARE: u64 = 2;
@@ -24,12 +24,12 @@ const INDEX_BYTES: u64 = 9;
 /// Cursors from here on are of the large objects.
 const LARGE_CURSOR: u64 = 1 << 48;
 
-/// Small objects in the arena, large ones in moka. What one of them does not use is the other's, until the memory is
+/// Small objects in the arena, large ones beside it. What one of them does not use is the other's, until the memory is
 /// shared with readers: then the kernel takes no page back, and the border stays where it is.
 #[derive(Debug)]
 pub struct ArenaTier {
     arena: Arena,
-    large: MokaTier,
+    large: LargeTier,
     /// Bytes of large objects when the arena was last told what is left for it.
     reserved_bytes: u64,
     capacity_bytes: u64,
@@ -58,14 +58,14 @@ impl ArenaTier {
         tier.is_shared = tier.arena.share()?.is_some();
         if tier.is_shared {
             let reserved = capacity_bytes / LARGE_SHARE_WHEN_SHARED;
-            tier.large = MokaTier::new(reserved);
+            tier.large = LargeTier::new(reserved);
             tier.leave(reserved, now);
         }
         Ok(tier)
     }
 
     fn over(arena: Arena, capacity_bytes: u64) -> Self {
-        let large = MokaTier::new(capacity_bytes / LARGE_SHARE);
+        let large = LargeTier::new(capacity_bytes / LARGE_SHARE);
         Self { arena, large, reserved_bytes: 0, capacity_bytes, is_shared: false }
     }
 

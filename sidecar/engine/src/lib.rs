@@ -3,6 +3,6 @@
 pub mod arena_tier;
 pub mod command;
 pub mod glob;
-pub mod moka_tier;
+pub mod large_tier;
 pub mod near;
 pub mod store;

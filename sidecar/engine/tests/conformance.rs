@@ -8,7 +8,7 @@ use proptest::test_runner::TestRunner;
 use synapse_core::clock::{Clock, Deadline, ManualClock};
 use synapse_core::memory::{Kept, Memory, Recalled, Stored};
 use synapse_engine::arena_tier::ArenaTier;
-use synapse_engine::moka_tier::{ENTRY_OVERHEAD_BYTES, MOST_SLACK_BYTES, MokaTier};
+use synapse_engine::large_tier::{ENTRY_OVERHEAD_BYTES, LargeTier, MOST_SLACK_BYTES};
 
 const CAPACITY: u64 = 1 << 20;
 
@@ -21,17 +21,17 @@ trait Tier: Memory {
     fn new() -> Self;
 }
 
-impl Tier for MokaTier {
+impl Tier for LargeTier {
     const LARGEST: usize = CAPACITY as usize - ENTRY_OVERHEAD_BYTES - MOST_SLACK_BYTES;
 
     fn new() -> Self {
-        MokaTier::new(CAPACITY)
+        LargeTier::new(CAPACITY)
     }
 }
 
 impl Tier for ArenaTier {
     /// An eighth more is charged for what the allocator rounds up.
-    const LARGEST: usize = (CAPACITY as usize / 2 - ENTRY_OVERHEAD_BYTES).div_ceil(9) * 8;
+    const LARGEST: usize = (8 * (CAPACITY as usize / 2 - ENTRY_OVERHEAD_BYTES) + 7) / 9;
 
     fn new() -> Self {
         ArenaTier::new(CAPACITY).expect("a capacity that an arena can have")
@@ -105,7 +105,7 @@ macro_rules! conformance {
     };
 }
 
-conformance!(moka, synapse_engine::moka_tier::MokaTier);
+conformance!(large, synapse_engine::large_tier::LargeTier);
 conformance!(arena, synapse_engine::arena_tier::ArenaTier);
 
 fn value(tier: &mut impl Memory, key: &str, clock: &ManualClock) -> Option<Vec<u8>> {

@@ -8,7 +8,7 @@ use synapse_core::clock::{Clock, SystemClock};
 use synapse_core::feed::FeedSink;
 use synapse_core::remote::{KeySpan, Order, Remote};
 use synapse_core::reply::Reply;
-use synapse_engine::moka_tier::MokaTier;
+use synapse_engine::large_tier::LargeTier;
 use synapse_engine::near::copies::{Copies, Limits};
 use synapse_engine::near::{Item, Near, NearSession, Request, Rules};
 use synapse_tiers::redis::endpoint::{Endpoint, Location};
@@ -21,7 +21,7 @@ pub(crate) const PREFIX: &str = "p:";
 
 /// A near cache of its own.
 pub(crate) struct Cache {
-    pub(crate) near: Near<MokaTier, SystemClock>,
+    pub(crate) near: Near<LargeTier, SystemClock>,
     clock: SystemClock,
 }
 
@@ -51,7 +51,7 @@ impl Cache {
     pub(crate) async fn open(url: &str, choice: Choice) -> Self {
         let clock = SystemClock::start();
         let limits = Limits { tracking: true, max_stale: choice.max_stale, time_to_live: choice.copy_ttl };
-        let copies = Arc::new(Copies::new(MokaTier::new(8 << 20), limits, clock.clone()));
+        let copies = Arc::new(Copies::new(LargeTier::new(8 << 20), limits, clock.clone()));
         let sink: Arc<dyn FeedSink> = Arc::clone(&copies) as _;
         let options = Options {
             endpoint: Endpoint { location: Location::Url(url.to_owned()), ca_file: None },
