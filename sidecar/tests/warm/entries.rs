@@ -104,11 +104,11 @@ fn in_half_of_the_memory_the_hottest_are_kept() {
     assert!(hits > 980, "{hits} of the 1000 hottest");
     // A limit does the same.
     sidecar.end();
-    let mut client = sidecar.start(&["--memory", "4Mi", "--warm-limit", "200Ki"]);
+    let mut client = sidecar.start(&["--memory", "4Mi", "--warm-limit", "400Ki"]);
     assert_eq!(client.one(&["DBSIZE"]), kept.to_string());
     sidecar.end();
     let size = fs::metadata(&sidecar.file).unwrap().len();
-    assert!(size > 190 << 10 && size <= 200 << 10, "{size} bytes");
+    assert!(size > 390 << 10 && size <= 400 << 10, "{size} bytes");
     let mut client = sidecar.start(&["--memory", "4Mi"]);
     let gets = &gets[..300];
     let hits = client.ask(gets).iter().filter(|answer| *answer != "(nil)").count();
