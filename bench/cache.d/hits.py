@@ -43,6 +43,8 @@ def hits(run):
                     load(run, server, one, keys, prime, words, 1)
                     report = load(run, server, one, keys, measured, words, 2)
                     ratios[one.name] = report["hit_ratio"]
+                    if report["unstored"]:
+                        run.say(f"{one.name} had no room for {report['unstored']:,} of {report['sets']:,} SETs")
                     resident[one.name].append(server.resident_mib())
             best = max(ratios.values())
             rows.append([label, *(f"**{ratio:.4f}**" if ratio == best else f"{ratio:.4f}" for ratio in ratios.values())])

@@ -75,8 +75,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what there is and checks every answer in it. `answered` is told of each that is right, of misses, and of
-    /// when it came, as `clock` says.
+    /// Reads what there is and checks every answer in it. `answered` is told of each that is right, of misses, of
+    /// values that were not stored for want of room, and of when it came, as `clock` says.
     ///
     /// # Errors
     /// When an answer is wrong, or `answered` says so of a miss, or the connection broke.
@@ -101,7 +101,7 @@ impl Connection {
                 };
                 match encoder.judge(request.operation, request.key, answer) {
                     Verdict::Right => answered(request, true, now_ns)?,
-                    Verdict::Miss => answered(request, false, now_ns)?,
+                    Verdict::Miss | Verdict::NoRoom => answered(request, false, now_ns)?,
                     verdict => {
                         return Err(Failure::judged(request.operation, &encoder.key(request.key), verdict));
                     }

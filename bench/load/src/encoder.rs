@@ -17,6 +17,9 @@ pub(crate) struct Encoder {
     set: Vec<u8>,
 }
 
+/// What memcached says to a SET while no entry of its size may go.
+const MEMCACHED_IS_FULL: &[u8] = b"out of memory storing object";
+
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
@@ -33,6 +36,8 @@ pub(crate) enum Verdict {
     Right,
     /// There is no value; that may be right.
     Miss,
+    /// It was not stored, for nothing could make room for it; that may be right.
+    NoRoom,
     /// It is a value, but not that of the key.
     Wrong(Wrong),
     /// It is the value of this key.
@@ -143,6 +148,7 @@ impl Encoder {
                     Verdict::OtherKey(name.to_vec())
                 }
             }
+            (Operation::Set, Answer::Refused(MEMCACHED_IS_FULL)) => Verdict::NoRoom,
             (_, Answer::Refused(text)) => Verdict::Refused(text.to_vec()),
             (Operation::Get, Answer::Stored) => Verdict::OtherKind("'stored' to a GET"),
             (Operation::Set, _) => Verdict::OtherKind("a value, or none, to a SET"),
@@ -240,6 +246,10 @@ mod tests {
         assert_eq!(judge(Operation::Get, Answer::Value(&own)), Verdict::Right);
         assert_eq!(judge(Operation::Get, Answer::Named(&name, &own)), Verdict::Right);
         assert_eq!(judge(Operation::Get, Answer::Miss), Verdict::Miss);
+        assert_eq!(judge(Operation::Set, Answer::Refused(MEMCACHED_IS_FULL)), Verdict::NoRoom);
+        let refused =
+            |operation, text| matches!(judge(operation, Answer::Refused(text)), Verdict::Refused(_));
+        assert!(refused(Operation::Get, MEMCACHED_IS_FULL) && refused(Operation::Set, b"out of order"));
         assert!(matches!(
             judge(Operation::Get, Answer::Value(&other)),
             Verdict::Wrong(Wrong::Foreign { .. })

@@ -38,6 +38,8 @@ pub(crate) struct Report {
     load: Load,
     operations: u64,
     sets: u64,
+    /// Of these, that the server had no room for.
+    unstored: u64,
     hits: u64,
     misses: u64,
     /// Of all GETs; absent when there were none.
@@ -113,12 +115,14 @@ impl Report {
         let Measured { tally, elapsed, generator_cpu_seconds, server } = measured;
         let seconds = elapsed.as_secs_f64();
         let (operations, sets, hits, misses) = (tally.operations(), tally.sets, tally.hits, tally.misses);
+        let unstored = tally.unstored;
         let busy = generator_cpu_seconds / (seconds * plan.threads as f64);
         let [get, set, all] = tally.latencies().map(|histogram| Latency::of(&histogram));
         Self {
             load: Load::of(plan),
             operations,
             sets,
+            unstored,
             hits,
             misses,
             hit_ratio: (hits + misses > 0).then(|| hits as f64 / (hits + misses) as f64),
@@ -168,6 +172,9 @@ impl fmt::Display for Report {
             grouped(self.operations as f64),
             self.seconds
         )?;
+        if self.unstored > 0 {
+            writeln!(out, "  no room       for {} SETs", grouped(self.unstored as f64))?;
+        }
         if let Some(ratio) = self.hit_ratio {
             writeln!(out, "  hit ratio     {ratio:.4} ({} misses)", grouped(self.misses as f64))?;
         }

@@ -21,6 +21,8 @@ pub(crate) struct Tally {
     pub(crate) misses: u64,
     /// SETs.
     pub(crate) sets: u64,
+    /// SETs of them that the server did not store, for want of room.
+    pub(crate) unstored: u64,
     gets_ns: Histogram<u64>,
     sets_ns: Histogram<u64>,
     /// Answers that took equally long, not yet in a histogram: pipelines bring many of them.
@@ -32,13 +34,24 @@ pub(crate) struct Tally {
 impl Tally {
     /// Nothing yet.
     pub(crate) fn new() -> Self {
-        Self { hits: 0, misses: 0, sets: 0, gets_ns: histogram(), sets_ns: histogram(), run: None }
+        Self {
+            hits: 0,
+            misses: 0,
+            sets: 0,
+            unstored: 0,
+            gets_ns: histogram(),
+            sets_ns: histogram(),
+            run: None,
+        }
     }
 
     /// An answer, that took so long (ns).
     pub(crate) fn answered(&mut self, operation: Operation, hit: bool, latency_ns: u64) {
         match (operation, hit) {
-            (Operation::Set, _) => self.sets += 1,
+            (Operation::Set, stored) => {
+                self.sets += 1;
+                self.unstored += u64::from(!stored);
+            }
             (Operation::Get, true) => self.hits += 1,
             (Operation::Get, false) => self.misses += 1,
         }
@@ -57,6 +70,7 @@ impl Tally {
         self.hits += other.hits;
         self.misses += other.misses;
         self.sets += other.sets;
+        self.unstored += other.unstored;
         self.gets_ns += other.gets_ns;
         self.sets_ns += other.sets_ns;
     }
@@ -96,11 +110,13 @@ mod tests {
             tally.answered(operation, true, latency);
         }
         tally.answered(Operation::Get, false, 5_000_000);
+        tally.answered(Operation::Set, false, 1000);
         let mut sum = Tally::new();
         sum.add(tally);
-        assert_eq!((sum.hits, sum.misses, sum.sets, sum.operations()), (2, 1, 1, 4));
+        assert_eq!((sum.hits, sum.misses, sum.sets, sum.unstored), (2, 1, 2, 1));
+        assert_eq!(sum.operations(), 5);
         let [gets, sets, all] = sum.latencies();
-        assert_eq!((gets.len(), sets.len(), all.len()), (3, 1, 4));
+        assert_eq!((gets.len(), sets.len(), all.len()), (3, 2, 5));
         assert!((1000..1002).contains(&gets.value_at_quantile(0.5)));
         assert!((4_990_000..5_010_000).contains(&gets.max()));
     }

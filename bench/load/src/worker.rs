@@ -221,13 +221,19 @@ impl<'a> Worker<'a> {
             tally.answered(request.operation, hit, now_ns.saturating_sub(request.since_ns));
             match plan.misses {
                 _ if hit => {}
-                Misses::Count => {}
+                Misses::Count if request.operation == Operation::Get => {}
+                // What was not stored is missed again when it is asked for the next time.
+                Misses::Store if request.operation == Operation::Set => {}
                 Misses::Store => {
                     owed.push(Request { operation: Operation::Set, key: request.key, since_ns: now_ns });
                 }
-                Misses::Fail => {
+                Misses::Count | Misses::Fail => {
                     let key = encoder.key(request.key);
-                    return Err(Failure::judged(request.operation, &key, Verdict::Miss));
+                    let verdict = match request.operation {
+                        Operation::Get => Verdict::Miss,
+                        Operation::Set => Verdict::NoRoom,
+                    };
+                    return Err(Failure::judged(request.operation, &key, verdict));
                 }
             }
             Ok(())
