@@ -4,8 +4,8 @@
 //! caller and looked at, whatever the map could lend: a cache must be free to drop the entry meanwhile. All are asked for
 //! the same keys, one at a time where it does not say otherwise, in turns; what counts is the processor time of the thread that reads.
 //!
-//! The arena is read from another process as `SharedReader` of the client does it: with a look at the clock for every
-//! key, for deadlines and the lease. That process is this program with the memory as its standard input.
+//! The arena is read from another process as `SharedReader` of the client does it: with its clock, for deadlines and
+//! the lease. That process is this program with the memory as its standard input.
 
 use std::collections::HashMap;
 use std::env;
@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use rustix::time::{ClockId, clock_gettime};
 use synapse_arena::arena::Arena;
+use synapse_arena::clock::{Clock, boottime_ns};
 use synapse_arena::entry::NEVER;
 use synapse_arena::reader::{Look, Reader};
 
@@ -146,10 +147,10 @@ fn measure(number: usize, args: &Args) -> Result<Rounds, Box<dyn Error>> {
 /// The other process: maps the memory, reads, and says how long a read took.
 fn read_shared(load: &Load, gets: usize, together: usize) -> Result<(), Box<dyn Error>> {
     let mut reader = Reader::open(io::stdin().as_fd())?;
-    let mut out = Vec::new();
+    let (mut clock, mut out) = (Clock::new(), Vec::new());
     // The first read of a page lets the kernel map it.
     for key in (0..load.keys).map(key_of) {
-        let now = reader.now(boottime_ns());
+        let now = clock.since(reader.origin_ns());
         assert_eq!(reader.get(&key, now, &mut out), Look::Hit { deadline: NEVER });
     }
     let asked = load.draw(gets);
@@ -157,7 +158,7 @@ fn read_shared(load: &Load, gets: usize, together: usize) -> Result<(), Box<dyn 
         let mut found = 0;
         let start = nanoseconds(ClockId::ThreadCPUTime);
         for keys in asked.chunks(together) {
-            let now = reader.now(boottime_ns());
+            let now = clock.since(reader.origin_ns());
             reader.get_many(keys, now, &mut out, |_, look, value| {
                 found += usize::from(matches!(look, Look::Hit { .. }) && black_box(value) == VALUE);
             });
@@ -166,7 +167,7 @@ fn read_shared(load: &Load, gets: usize, together: usize) -> Result<(), Box<dyn 
         return Ok(());
     }
     let ns = time(&asked, |key, out| {
-        let now = reader.now(boottime_ns());
+        let now = clock.since(reader.origin_ns());
         if !matches!(reader.get(key, now, out), Look::Hit { .. }) {
             out.clear();
         }
@@ -198,10 +199,6 @@ fn each(ns: u64, found: usize, gets: usize) -> Answer {
     } else {
         Ok(ns as f64 / gets as f64)
     }
-}
-
-fn boottime_ns() -> u64 {
-    nanoseconds(ClockId::Boottime)
 }
 
 fn nanoseconds(clock: ClockId) -> u64 {

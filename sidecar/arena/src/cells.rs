@@ -1,5 +1,7 @@
 //! Memory as both sides see it: words that are loaded and stored one at a time.
 
+use crate::region::WORD;
+
 /// Words of 64 bits, shared between one writer and any number of readers. Positions are counted in words.
 ///
 /// Everything that goes through here is atomic, so a reader that races with the writer sees old or new words, never
@@ -20,11 +22,36 @@ pub trait Cells {
     /// Stores a word after everything that was stored before.
     fn store_release(&self, at: usize, word: u64);
 
-    /// Copies words, in no order, into as many times eight bytes.
-    fn copy(&self, at: usize, to: &mut [[u8; 8]]) {
+    /// Copies words, in no order, into as many times the bytes of one.
+    fn copy(&self, at: usize, to: &mut [[u8; WORD]]) {
         for (n, chunk) in to.iter_mut().enumerate() {
             *chunk = self.load(at + n).to_le_bytes();
         }
+    }
+
+    /// Whether these bytes begin `skip` bytes (less than a word) after the beginning of the word `at`. Words are loaded in
+    /// no order, and none beyond the last byte.
+    fn holds(&self, at: usize, skip: usize, bytes: &[u8]) -> bool {
+        let words = (skip + bytes.len()).div_ceil(WORD);
+        let load = |n: usize| if n < words { self.load(at + n) } else { 0 };
+        let (low, high) = (8 * skip as u32, 63 - 8 * skip as u32);
+        let mut here = load(0);
+        let mut difference = 0;
+        let (whole, rest) = bytes.as_chunks::<WORD>();
+        for (n, chunk) in whole.iter().enumerate() {
+            let next = load(n + 1);
+            // Shifted twice: by 64, which is no shift, when nothing is skipped.
+            difference |= (here >> low | next << high << 1) ^ u64::from_le_bytes(*chunk);
+            here = next;
+        }
+        if !rest.is_empty() {
+            let mut last = [0; WORD];
+            last[..rest.len()].copy_from_slice(rest);
+            let there = here >> low | load(whole.len() + 1) << high << 1;
+            let unused = 8 * (WORD - rest.len()) as u32;
+            difference |= (there ^ u64::from_le_bytes(last)) << unused;
+        }
+        difference == 0
     }
 
     /// No load from before is taken for one from after.

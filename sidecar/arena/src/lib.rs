@@ -8,6 +8,7 @@ pub mod arena;
 #[cfg(debug_assertions)]
 mod audit;
 pub mod cells;
+pub mod clock;
 pub mod entry;
 mod eviction;
 mod expiry;

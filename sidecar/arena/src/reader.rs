@@ -17,8 +17,33 @@ use crate::region::{Region, WORD};
 /// How often a look-up is begun again before the owner is asked instead.
 pub const RETRIES: usize = 8;
 
+/// How far behind the present [`Present::lately`] may be, in milliseconds.
+pub const LATELY_MS: u64 = 100;
+
 /// Keys that are looked up together: their lines are fetched while others are looked at.
 const BATCH: usize = 32;
+
+/// The present millisecond, in the clock of the deadlines ([`crate::clock`]): roughly, which is enough for most
+/// entries, and exactly. A number is both.
+pub trait Present {
+    /// One that was the present one less than [`LATELY_MS`] ago.
+    fn lately(&mut self) -> u64;
+
+    /// The present one.
+    fn exactly(&mut self) -> u64;
+}
+
+impl Present for u64 {
+    #[inline]
+    fn lately(&mut self) -> u64 {
+        *self
+    }
+
+    #[inline]
+    fn exactly(&mut self) -> u64 {
+        *self
+    }
+}
 
 /// What a look-up found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,22 +103,31 @@ impl<C: Cells> Reader<C> {
     }
 
     /// Copies the value of a key into `value`, which then holds nothing else. After anything but a hit it is of no
-    /// meaning. `now` is in milliseconds, as [`Reader::now`] tells.
+    /// meaning.
     #[inline]
-    pub fn get(&mut self, key: &[u8], now: u64, value: &mut Vec<u8>) -> Look {
-        self.get_hashed(self.seed.hash(key), key, now, value)
+    pub fn get(&mut self, key: &[u8], mut now: impl Present, value: &mut Vec<u8>) -> Look {
+        let lately = now.lately();
+        self.get_hashed(self.seed.hash(key), key, lately, &mut now, value)
     }
 
     #[inline]
-    fn get_hashed(&mut self, hash: Hash, key: &[u8], now: u64, value: &mut Vec<u8>) -> Look {
+    fn get_hashed(
+        &mut self,
+        hash: Hash,
+        key: &[u8],
+        lately: u64,
+        now: &mut impl Present,
+        value: &mut Vec<u8>,
+    ) -> Look {
+        let mut is_past = |until: u64| until < lately.saturating_add(LATELY_MS) && until < now.exactly();
         for _ in 0..=RETRIES {
             let is_left =
-                self.cells.load_acquire(at::STATE) != state::LIVE || now > self.cells.load(at::LEASE);
+                self.cells.load_acquire(at::STATE) != state::LIVE || is_past(self.cells.load(at::LEASE));
             if is_left || self.cells.load_acquire(at::OWNER) & DIED != 0 {
                 return Look::Gone;
             }
             match self.attempt(hash, key, value) {
-                Attempt::Whole(deadline) if now > deadline => return Look::Miss,
+                Attempt::Whole(deadline) if is_past(deadline) => return Look::Miss,
                 Attempt::Whole(deadline) => return Look::Hit { deadline },
                 Attempt::Nothing => return Look::Miss,
                 Attempt::Changed => self.retries += 1,
@@ -102,9 +136,10 @@ impl<C: Cells> Reader<C> {
         Look::Unsure
     }
 
-    /// The present millisecond, in the clock of the deadlines, from CLOCK_BOOTTIME in nanoseconds.
-    pub fn now(&self, boottime_ns: u64) -> u64 {
-        boottime_ns.saturating_sub(self.cells.load(at::CLOCK)) / 1_000_000 + 1
+    /// CLOCK_BOOTTIME in nanoseconds when millisecond 1 of the deadlines began.
+    #[inline]
+    pub fn origin_ns(&self) -> u64 {
+        self.cells.load(at::CLOCK)
     }
 
     /// How often a look-up was begun again.
@@ -185,7 +220,7 @@ impl<C: Cells> Reader<C> {
                 continue;
             }
             let end = plan.start(its_segment) + plan.segment_words;
-            let Some(deadline) = self.copy(entry, end, key.len(), value) else { return changed };
+            let Some((deadline, is_it)) = self.copy(entry, end, key, value) else { return changed };
             cells.fence_acquire();
             let is_same = Head::unpack(cells.load(entry)).version == head.version
                 && cells.load(plan.generation(its_segment)) == generation
@@ -193,34 +228,36 @@ impl<C: Cells> Reader<C> {
             if !is_same {
                 return changed;
             }
-            let value_len = value.len() - key.len();
-            if value[value_len..] == *key {
-                value.truncate(value_len);
+            if is_it {
                 return Looked::Found(Attempt::Whole(deadline));
             }
         }
         Looked::NotHere { elsewhere: elsewhere(cells, bucket) }
     }
 
-    /// Copies value and key, whatever they are; `None` when they would not end before `end`.
+    /// Copies the value, whatever it is, and answers the deadline and whether the entry is that of `key`; `None` when
+    /// it would not end before `end`.
     #[inline]
-    fn copy(&self, entry: usize, end: usize, key_len: usize, value: &mut Vec<u8>) -> Option<u64> {
+    fn copy(&self, entry: usize, end: usize, key: &[u8], value: &mut Vec<u8>) -> Option<(u64, bool)> {
         // What a lane names may be any word, for a moment the last one, too.
         if entry + HEADER_WORDS > end {
             return None;
         }
         let tail = Tail::unpack(self.cells.load(entry + 1));
-        let bytes = tail.value_len as usize + key_len;
-        let words = slot_words(key_len, tail.value_len as usize);
-        if entry + words > end {
+        let length = tail.value_len as usize;
+        if entry + slot_words(key.len(), length) > end {
             return None;
         }
         let first = entry + HEADER_WORDS;
         // What is in it already is written over, and needs not be cleared before.
-        value.resize((words - HEADER_WORDS) * WORD, 0);
-        self.cells.copy(first, value.as_chunks_mut::<WORD>().0);
-        value.truncate(bytes);
-        Some(tail.deadline)
+        value.resize(length, 0);
+        let (whole, rest) = value.as_chunks_mut::<WORD>();
+        self.cells.copy(first, whole);
+        if !rest.is_empty() {
+            let last = self.cells.load(first + whole.len()).to_le_bytes();
+            rest.iter_mut().zip(last).for_each(|(byte, stored)| *byte = stored);
+        }
+        Some((tail.deadline, self.cells.holds(first + length / WORD, length % WORD, key)))
     }
 }
 
@@ -232,7 +269,7 @@ impl<C: Owned> Reader<C> {
     pub fn get_many<K: AsRef<[u8]>>(
         &mut self,
         keys: &[K],
-        now: u64,
+        mut now: impl Present,
         value: &mut Vec<u8>,
         mut visit: impl FnMut(usize, Look, &[u8]),
     ) {
@@ -253,8 +290,9 @@ impl<C: Owned> Reader<C> {
                     self.cells.prefetch(entry + BUCKET_WORDS);
                 }
             }
+            let lately = now.lately();
             for (n, (key, (hash, _))) in batch.iter().zip(&guesses).enumerate() {
-                let look = self.get_hashed(*hash, key.as_ref(), now, value);
+                let look = self.get_hashed(*hash, key.as_ref(), lately, &mut now, value);
                 visit(first * BATCH + n, look, value);
             }
         }

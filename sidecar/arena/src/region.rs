@@ -318,6 +318,22 @@ mod tests {
     }
 
     #[test]
+    fn what_words_hold_is_told_wherever_it_begins() {
+        let region = Region::heap(8);
+        (0..8).for_each(|at| region.store(at, u64::from_le_bytes(std::array::from_fn(|n| (at * 8 + n) as u8))));
+        let all: Vec<u8> = (0..64).collect();
+        for (skip, len) in (0..8).flat_map(|skip| (0..=64 - skip).map(move |len| (skip, len))) {
+            let mut bytes = all[skip..skip + len].to_vec();
+            assert!(region.holds(0, skip, &bytes), "{len} bytes from {skip}");
+            for at in 0..len {
+                bytes[at] ^= 0x80;
+                assert!(!region.holds(0, skip, &bytes), "{len} bytes from {skip}, another at {at}");
+                bytes[at] ^= 0x80;
+            }
+        }
+    }
+
+    #[test]
     #[cfg_attr(miri, ignore = "the kernel's memory")]
     fn pages_of_ones_own_go_back_whatever_their_size() {
         let region = Region::private(1 << 20).unwrap();

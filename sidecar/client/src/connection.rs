@@ -15,6 +15,8 @@ use synapse_protocol::frame::client::{self as frame, Answered, NoAnswer, TooLong
 
 /// Room that is made for one read.
 const READ_BYTES: usize = 16 << 10;
+/// Questions of as many bytes are sent together: a socket holds them, though nobody reads its answers yet.
+const SENT_TOGETHER_BYTES: usize = 16 << 10;
 /// Buffers above this size are given back when they are empty.
 const KEPT_BYTES: usize = 64 << 10;
 
@@ -62,17 +64,53 @@ impl Connection {
     /// # Errors
     /// [`Error`].
     pub fn get(&mut self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, Error> {
-        frame::get(&mut self.out, key)?;
-        self.send()?;
         value.clear();
-        self.answer(|answered| match answered {
-            Answered::Hit(found) => {
-                value.extend_from_slice(found);
-                Ok(true)
+        let mut is_hit = false;
+        self.get_many([key], |found| {
+            is_hit = found.is_some();
+            found.into_iter().for_each(|found| value.extend_from_slice(found));
+        })?;
+        Ok(is_hit)
+    }
+
+    /// Reads keys, and calls `visit` with the value of each, in order. They are asked for without waiting for one another.
+    ///
+    /// # Errors
+    /// [`Error`], of the first key that was not visited.
+    pub fn get_many<'k>(
+        &mut self,
+        keys: impl IntoIterator<Item = &'k [u8]>,
+        mut visit: impl FnMut(Option<&[u8]>),
+    ) -> Result<(), Error> {
+        let mut keys = keys.into_iter();
+        loop {
+            let mut asked = 0;
+            while self.out.len() < SENT_TOGETHER_BYTES
+                && let Some(key) = keys.next()
+            {
+                if let Err(too_long) = frame::get(&mut self.out, key) {
+                    self.out.clear();
+                    return Err(too_long.into());
+                }
+                asked += 1;
             }
-            Answered::Miss => Ok(false),
-            other => Err(unexpected(other)),
-        })?
+            if asked == 0 {
+                return Ok(());
+            }
+            self.send()?;
+            while asked > 0 {
+                asked -= 1;
+                let answered = self.answer(|answered| match answered {
+                    Answered::Hit(found) => Ok(visit(Some(found))),
+                    Answered::Miss => Ok(visit(None)),
+                    other => Err(unexpected(other)),
+                })?;
+                if let Err(error) = answered {
+                    self.unread += asked;
+                    return Err(error);
+                }
+            }
+        }
     }
 
     /// Stores a value, for ever or for a whole number of seconds, at least one.

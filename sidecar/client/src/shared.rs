@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use synapse_arena::clock::{Clock, boottime_ns};
 use synapse_arena::reader::{Look, OpenError, Reader};
 
 use crate::connection::{Connection, Error};
@@ -32,6 +32,7 @@ pub struct SharedReader {
     path: PathBuf,
     link: Option<Link>,
     reader: Option<Reader>,
+    clock: Clock,
     /// Hits that the sidecar has not been told of, and some of their keys.
     untold: u32,
     sample: Vec<Vec<u8>>,
@@ -59,6 +60,7 @@ impl SharedReader {
             path: path.as_ref().to_owned(),
             link: None,
             reader: None,
+            clock: Clock::new(),
             untold: 0,
             sample: Vec::new(),
             told_ms: 0,
@@ -81,12 +83,12 @@ impl SharedReader {
         if let (Some(reader), Some(link)) = (&mut self.reader, &self.link)
             && !link.hangup.is_gone()
         {
-            let now = reader.now(boottime_ns());
-            match reader.get(key, now, value) {
+            match reader.get(key, self.clock.since(reader.origin_ns()), value) {
                 Look::Hit { .. } => {
                     self.untold += 1;
                     if self.untold.is_multiple_of(SAMPLED) {
-                        self.note(key, now);
+                        self.sample.push(key.to_vec());
+                        self.tell();
                     }
                     return Ok(true);
                 }
@@ -94,7 +96,63 @@ impl SharedReader {
                 Look::Gone => self.let_go(),
             }
         }
-        self.ask(key, value)
+        self.ask(|connection| connection.get(key, value))
+    }
+
+    /// Reads keys, and calls `visit` once for each, with its position and its value: first for those that are found in
+    /// the memory, then for the others. Far cheaper than one after the other for keys that are not in the processor's
+    /// caches, and one question for all that the sidecar must be asked for. `value` is room for a value.
+    ///
+    /// # Errors
+    /// When the sidecar had to be asked, and did not answer or said why it cannot. Then some were not visited.
+    pub fn get_many<K: AsRef<[u8]>>(
+        &mut self,
+        keys: &[K],
+        value: &mut Vec<u8>,
+        mut visit: impl FnMut(usize, Option<&[u8]>),
+    ) -> Result<(), Error> {
+        let mut missing = Vec::new();
+        let told = self.untold / SAMPLED;
+        if let (Some(reader), Some(link)) = (&mut self.reader, &self.link)
+            && !link.hangup.is_gone()
+        {
+            let (untold, sample) = (&mut self.untold, &mut self.sample);
+            let mut is_left = false;
+            let now = self.clock.since(reader.origin_ns());
+            reader.get_many(keys, now, value, |position, look, value| match look {
+                Look::Hit { .. } => {
+                    *untold += 1;
+                    if untold.is_multiple_of(SAMPLED) {
+                        sample.push(keys[position].as_ref().to_vec());
+                    }
+                    visit(position, Some(value));
+                }
+                Look::Miss | Look::Unsure => missing.push(position),
+                Look::Gone => {
+                    missing.push(position);
+                    is_left = true;
+                }
+            });
+            if is_left {
+                self.let_go();
+            }
+            if self.untold / SAMPLED > told {
+                self.tell();
+            }
+        } else {
+            missing.extend(0..keys.len());
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut answered = 0;
+        self.ask(|connection| {
+            let asked = missing[answered..].iter().map(|position| keys[*position].as_ref());
+            connection.get_many(asked, |found| {
+                visit(missing[answered], found);
+                answered += 1;
+            })
+        })
     }
 
     /// Whether hits are read from the memory now.
@@ -112,26 +170,26 @@ impl SharedReader {
         self.retries + self.reader.as_ref().map_or(0, Reader::retries)
     }
 
+    /// Has the sidecar answer a question, which may be asked twice.
     #[cold]
-    fn ask(&mut self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, Error> {
+    fn ask<R>(&mut self, mut question: impl FnMut(&mut Connection) -> Result<R, Error>) -> Result<R, Error> {
         if self.link.as_ref().is_some_and(|link| link.hangup.is_gone()) {
             self.hang_up();
         }
-        let found = match self.link()?.get(key, value) {
-            // The sidecar may have restarted since the last question; a read can be asked twice. One that answers too
-            // late would do so again.
+        let answered = match question(self.link()?) {
+            // The sidecar may have restarted since the last question. One that answers too late would do so again.
             Err(Error::Socket(why)) if !is_late(&why) => {
                 self.hang_up();
-                self.link()?.get(key, value)
+                question(self.link()?)
             }
             answered => answered,
         };
-        match found {
+        match answered {
             Err(Error::Socket(_) | Error::NoAnswer(_)) => self.hang_up(),
             _ if self.reader.is_none() => self.map(),
             _ => {}
         }
-        found
+        answered
     }
 
     /// The connection, a new one if there is none.
@@ -174,9 +232,10 @@ impl SharedReader {
         self.next_try_ms = self.next_try_ms.min(boottime_ns() / 1_000_000 + PAUSE_MS);
     }
 
+    /// Tells the sidecar of hits, if it is time to.
     #[cold]
-    fn note(&mut self, key: &[u8], now: u64) {
-        self.sample.push(key.to_vec());
+    fn tell(&mut self) {
+        let now = boottime_ns() / 1_000_000;
         if self.untold < TOLD_TOGETHER && now < self.told_ms + TOLD_EVERY_MS {
             return;
         }
@@ -215,10 +274,4 @@ fn open(connection: &mut Connection) -> Result<Reader, Unmapped> {
 
 fn is_late(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
-#[inline]
-fn boottime_ns() -> u64 {
-    let moment = clock_gettime(ClockId::Boottime);
-    moment.tv_sec.unsigned_abs() * 1_000_000_000 + moment.tv_nsec.unsigned_abs()
 }

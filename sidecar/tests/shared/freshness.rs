@@ -41,6 +41,58 @@ fn a_hit_is_read_without_a_request_and_reported() {
     eventually("the rest is told at the end", || hits() == READS);
 }
 
+/// What a reader finds when it asks for all at once, as text.
+fn read_many(reader: &mut SharedReader, keys: &[String]) -> Vec<Option<String>> {
+    let (mut values, mut room) = (vec![None; keys.len()], b"what was there before".to_vec());
+    let mut visited = 0;
+    let visit = |position: usize, value: Option<&[u8]>| {
+        values[position] = value.map(|value| String::from_utf8(value.to_vec()).unwrap());
+        visited += 1;
+    };
+    reader.get_many(keys, &mut room, visit).unwrap();
+    assert_eq!(visited, keys.len());
+    values
+}
+
+#[test]
+fn many_keys_at_once_are_what_each_is_alone_wherever_it_lies() {
+    let mut sidecar = Sidecar::start(SHARED);
+    let mut client = sidecar.client();
+    // In the memory, beside it because it is too large, nowhere; and more to ask for than one question holds.
+    let keys: Vec<String> = (0..600).map(|n| format!("{n}:{}", "k".repeat(n % 90))).collect();
+    let value = |n: usize| match n % 3 {
+        0 => Some(format!("small {n}")),
+        1 if n.is_multiple_of(50) => Some(format!("large {n} {}", "x".repeat(100_000))),
+        _ => None,
+    };
+    for (n, key) in keys.iter().enumerate() {
+        value(n).map(|value| assert_eq!(client.ask(&["SET", key, &value]), "OK"));
+    }
+    let mut reader = sidecar.reader();
+    let requests = sidecar.requests();
+    let expected: Vec<_> = (0..keys.len()).map(value).collect();
+    assert_eq!(read_many(&mut reader, &keys), expected);
+    let asked = expected.iter().enumerate().filter(|(n, _)| n % 3 != 0).count() as u64;
+    assert_eq!(sidecar.requests() - requests, asked, "what the memory has is not asked for");
+    eventually("what was found is told", || {
+        read_many(&mut reader, &keys);
+        sidecar.counted("synapse_lookups_total", &["outcome=\"hit\""]) > 4096
+    });
+    // Nothing of this is left, and then everything is another process's.
+    assert_eq!(client.ask(&["FLUSHDB"]), "OK");
+    assert_eq!(read_many(&mut reader, &keys), vec![None; keys.len()]);
+    assert!(read_many(&mut reader, &[]).is_empty());
+    sidecar.kill();
+    sidecar.start_again();
+    assert_eq!(sidecar.client().ask(&["SET", &keys[7], "new"]), "OK");
+    let found = read_many(&mut reader, &keys);
+    assert!(found.iter().enumerate().all(|(n, value)| value.as_deref() == (n == 7).then_some("new")));
+    eventually("the new memory is read", || {
+        read_many(&mut reader, &keys);
+        reader.is_shared()
+    });
+}
+
 #[test]
 fn a_reader_that_ends_soon_has_told_what_it_found() {
     let sidecar = Sidecar::start(SHARED);
