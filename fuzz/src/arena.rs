@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use synapse_arena::arena::{Arena, SMALLEST_CAPACITY};
+use synapse_arena::arena::{Arena, BATCH, SMALLEST_CAPACITY, Unfit};
 use synapse_arena::entry::{MAX_DEADLINE, NEVER};
 use synapse_arena::reader::{Look, Reader};
 
@@ -42,17 +42,25 @@ pub(crate) fn run(data: &[u8]) {
             0..=5 => {
                 // The length does not depend on the key: it is overwritten in place, and elsewhere.
                 let length = usize::from(b) * [1, 3, 9][usize::from(what / 16 % 3)];
-                set(&mut arena, &mut model, &key, &vec![a ^ b; length], deadline, now);
+                let value = vec![a ^ b; length];
+                let store = |arena: &mut Arena| arena.set(&key, &value, deadline, now);
+                set(&mut arena, &mut model, &key, &value, deadline, now, store);
                 work += 256 + length;
             }
             6 => {
-                // Many at once: what was there may have to go.
-                for n in 0..64 * usize::from(b % 8 + 1) {
-                    let key = format!("{a}:{n}").into_bytes();
-                    let length = usize::from(b) * usize::from(what / 16) / 2;
-                    set(&mut arena, &mut model, &key, &vec![b; length], deadline, now);
-                    work += 256 + length;
+                // Many at once: what was there may have to go, and what is looked for ahead may move.
+                let keys: Vec<_> =
+                    (0..64 * usize::from(b % 8 + 1)).map(|n| format!("{a}:{n}").into_bytes()).collect();
+                let value = vec![b; usize::from(b) * usize::from(what / 16) / 2];
+                for keys in keys.chunks(BATCH) {
+                    let ahead = arena.ahead(keys);
+                    for (n, key) in keys.iter().enumerate() {
+                        let store =
+                            |arena: &mut Arena| arena.set_ahead(&ahead, n, key, &value, deadline, now);
+                        set(&mut arena, &mut model, key, &value, deadline, now, store);
+                    }
                 }
+                work += keys.len() * (256 + value.len());
             }
             7 | 8 => {
                 let was_there = found(&mut arena, &key, now).is_some();
@@ -109,10 +117,18 @@ fn name(a: u8, what: u8) -> Vec<u8> {
     format!("{a}").repeat(usize::from(a) % 5 * (1 + usize::from(what / 128) * 40)).into_bytes()
 }
 
-fn set(arena: &mut Arena, model: &mut Contents, key: &[u8], value: &[u8], deadline: u64, now: u64) {
+fn set(
+    arena: &mut Arena,
+    model: &mut Contents,
+    key: &[u8],
+    value: &[u8],
+    deadline: u64,
+    now: u64,
+    store: impl FnOnce(&mut Arena) -> Result<(), Unfit>,
+) {
     let fits = key.len() + value.len() <= arena.largest_entry();
     model.remove(key);
-    let is_set = arena.set(key, value, deadline, now).is_ok();
+    let is_set = store(arena).is_ok();
     assert_eq!(is_set, fits);
     if is_set {
         model.insert(key.to_vec(), (value.to_vec(), deadline));

@@ -63,7 +63,7 @@ pub(crate) fn run(data: &[u8]) {
     let Ok(mut reader) = Reader::over(spoilt) else { return };
     let mut value = Vec::new();
     for key in [KEY, b"other"] {
-        reader.get(key, reader.now(1), &mut value);
+        reader.get(key, 1, &mut value);
     }
 }
 

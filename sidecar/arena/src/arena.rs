@@ -26,8 +26,9 @@ pub const SMALLEST_CAPACITY: usize = 512 << 10;
 /// The largest capacity that is used, in bytes (32 GiB): positions in the index are 32 bits of words.
 pub const LARGEST_CAPACITY: usize = u32::MAX as usize * WORD;
 
-/// Keys that are looked up together: their lines are fetched while others are looked at.
-const BATCH: usize = 32;
+/// Keys that are looked up together: their lines are fetched while others are looked at. More of them would drive each
+/// other out of the processor's first cache.
+pub const BATCH: usize = 24;
 
 /// Buckets that a scan looks at, at most: so many for each entry that it is asked for...
 const SCANNED_BUCKETS: usize = 16;
@@ -44,6 +45,14 @@ pub struct Found<'a> {
     pub value: &'a [u8],
     /// The last monotonic millisecond at which it may be served, or [`NEVER`].
     pub deadline: u64,
+}
+
+/// Where some keys most likely are; see [`Arena::ahead`].
+#[derive(Debug)]
+pub struct Ahead {
+    guesses: [Guess; BATCH],
+    /// Segments given back until then: what lay in one is no entry any more.
+    given_back: u64,
 }
 
 /// Why an entry cannot be held. What its key had before is gone.
@@ -198,12 +207,38 @@ impl<C: Owned> Arena<C> {
         }
     }
 
-    /// Asks for the memory that look-ups of `keys` will touch: they are written next, one after the other.
-    pub fn prefetch<K: AsRef<[u8]>>(&self, keys: &[K]) {
-        let mut guesses = [Guess::NONE; BATCH];
-        for batch in keys.chunks(BATCH) {
-            self.guess(batch, &mut guesses);
+    /// Looks ahead for at most [`BATCH`] keys that are stored next, one after the other: the memory that this touches is
+    /// fetched for all together.
+    #[inline]
+    pub fn ahead<K: AsRef<[u8]>>(&self, keys: &[K]) -> Ahead {
+        let mut ahead = Ahead { guesses: [Guess::NONE; BATCH], given_back: self.segments.given_back() };
+        self.guess(keys, &mut ahead.guesses);
+        ahead
+    }
+
+    /// As [`Arena::set`], for the key at this position of those that were looked for.
+    ///
+    /// # Errors
+    /// As [`Arena::set`].
+    #[inline]
+    pub fn set_ahead(
+        &mut self,
+        ahead: &Ahead,
+        position: usize,
+        key: &[u8],
+        value: &[u8],
+        deadline: u64,
+        now: u64,
+    ) -> Result<(), Unfit> {
+        if ahead.given_back == self.segments.given_back()
+            && self.takes(key, value, deadline)
+            && self.replace_guessed(key, &ahead.guesses[position], value, deadline)
+        {
+            self.pass(1);
+            self.settle(slot_words(key.len(), value.len()));
+            return Ok(());
         }
+        self.set(key, value, deadline, now)
     }
 
     /// Asks for the first line that a look-up of `key` will touch: soon it is asked for, together with others.
@@ -235,15 +270,11 @@ impl<C: Owned> Arena<C> {
     /// [`Unfit`] when it is larger than [`Arena::largest_entry`], its deadline is later than [`MAX_DEADLINE`], or nothing
     /// is left that could go for it.
     pub fn set(&mut self, key: &[u8], value: &[u8], deadline: u64, now: u64) -> Result<(), Unfit> {
-        let words = slot_words(key.len(), value.len());
-        let fits = key.len() <= MAX_KEY_BYTES
-            && value.len() <= MAX_VALUE_BYTES
-            && words <= self.plan.largest_slot()
-            && (deadline <= MAX_DEADLINE || deadline == NEVER);
-        if !fits {
+        if !self.takes(key, value, deadline) {
             self.remove(key, now);
             return Err(Unfit);
         }
+        let words = slot_words(key.len(), value.len());
         let hash = self.seed.hash(key);
         while !self.try_set(hash, key, value, deadline) {
             if !self.make_room_at_once(now) {
@@ -256,6 +287,15 @@ impl<C: Owned> Arena<C> {
         self.pass(1);
         self.settle(words);
         Ok(())
+    }
+
+    /// Whether there can be such an entry.
+    #[inline]
+    pub(crate) fn takes(&self, key: &[u8], value: &[u8], deadline: u64) -> bool {
+        key.len() <= MAX_KEY_BYTES
+            && value.len() <= MAX_VALUE_BYTES
+            && slot_words(key.len(), value.len()) <= self.plan.largest_slot()
+            && (deadline <= MAX_DEADLINE || deadline == NEVER)
     }
 
     /// Gives a living entry another deadline; false when none is alive at `now`, or the deadline is later than

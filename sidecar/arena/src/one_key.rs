@@ -95,6 +95,18 @@ impl<C: Owned> Arena<C> {
         }
     }
 
+    /// The entry that was guessed, if it is that of the key, and named. Since the guess no segment was given back.
+    #[inline]
+    fn guessed(&self, key: &[u8], guess: &Guess) -> Option<(usize, Head, Tail)> {
+        let at = guess.entry()?;
+        let (head, tail) = self.headers(at);
+        let is_it = head.place == guess.hash.place
+            && usize::from(head.key_len) == key.len()
+            && !heat::is_dead(head)
+            && self.cells.bytes(at + HEADER_WORDS, tail.value_len as usize, key.len()) == key;
+        is_it.then_some((at, head, tail))
+    }
+
     /// As [`Arena::get_one`]. Between the guess and now, entries may have gone, but none has moved.
     #[inline]
     pub(crate) fn get_guessed(
@@ -105,18 +117,19 @@ impl<C: Owned> Arena<C> {
         position: usize,
         visit: &mut impl FnMut(usize, Option<Found<'_>>),
     ) {
-        if let Some(at) = guess.entry() {
-            let (head, tail) = self.headers(at);
-            let is_it = head.place == guess.hash.place
-                && usize::from(head.key_len) == key.len()
-                && !heat::is_dead(head)
-                && now <= tail.deadline
-                && self.cells.bytes(at + HEADER_WORDS, tail.value_len as usize, key.len()) == key;
-            if is_it {
-                return visit(position, Some(self.hit(at, head, tail)));
-            }
+        match self.guessed(key, guess) {
+            Some((at, head, tail)) if now <= tail.deadline => visit(position, Some(self.hit(at, head, tail))),
+            _ => self.get_one(key, guess.hash, now, position, visit),
         }
-        self.get_one(key, guess.hash, now, position, visit);
+    }
+
+    /// Writes another value over the entry that was guessed; false when it is another one, or has to move, or has moved.
+    #[inline]
+    pub(crate) fn replace_guessed(&mut self, key: &[u8], guess: &Guess, value: &[u8], deadline: u64) -> bool {
+        let Some((at, head, tail)) = self.guessed(key, guess) else { return false };
+        let role = self.plan.segment_of(at).map(|segment| self.segments.get(segment).role);
+        // What has moved out of a segment that is being emptied is still written there.
+        matches!(role, Some(Role::Window | Role::Main)) && self.replace(at, head, tail, key, value, deadline)
     }
 
     /// An entry is served.
@@ -171,22 +184,40 @@ impl<C: Owned> Arena<C> {
             self.name(hash, at);
             return true;
         };
-        let head = Head { heat: self.ageing.touched(old.head.heat, 1), ..head };
-        if old.words() == words && old.head.version < MAX_VERSION {
-            let head = Head { version: old.head.version, ..head };
-            writer::replace(&self.cells, old.at, head, deadline, value, key);
-            if let Some(segment) = self.plan.segment_of(old.at) {
-                let meta = self.segments.get_mut(segment);
-                meta.next_walk = meta.next_walk.min(deadline);
-            }
+        if self.replace(old.at, old.head, old.tail, key, value, deadline) {
             return true;
         }
+        let head = Head { heat: self.ageing.touched(old.head.heat, 1), ..head };
         let segment = self.plan.segment_of(old.at).map(|segment| self.segments.get(segment).role);
         let role = if segment == Some(Role::Window) { Role::Window } else { Role::Main };
         let Some(at) = self.append(role, words, deadline) else { return false };
         writer::write(&self.cells, at, head, deadline, value, key);
         old.lane.set_entry(&self.cells, at);
         self.bury(old);
+        true
+    }
+
+    /// Writes another value over an entry of the key; false when it takes another number of words, or has to move.
+    #[inline]
+    fn replace(
+        &mut self,
+        at: usize,
+        head: Head,
+        tail: Tail,
+        key: &[u8],
+        value: &[u8],
+        deadline: u64,
+    ) -> bool {
+        let words = slot_words(key.len(), value.len());
+        if slot_words(key.len(), tail.value_len as usize) != words || head.version >= MAX_VERSION {
+            return false;
+        }
+        let head = Head { heat: self.ageing.touched(head.heat, 1), ..head };
+        writer::replace(&self.cells, at, head, deadline, value, key);
+        if let Some(segment) = self.plan.segment_of(at) {
+            let meta = self.segments.get_mut(segment);
+            meta.next_walk = meta.next_walk.min(deadline);
+        }
         true
     }
 

@@ -5,6 +5,7 @@
 
 use std::os::fd::BorrowedFd;
 
+use crate::arena::BATCH;
 use crate::cells::{Cells, Owned};
 use crate::entry::{HEADER_WORDS, Head, Tail, slot_words};
 use crate::hash::{Hash, Seed};
@@ -19,9 +20,6 @@ pub const RETRIES: usize = 8;
 
 /// How far behind the present [`Present::lately`] may be, in milliseconds.
 pub const LATELY_MS: u64 = 100;
-
-/// Keys that are looked up together: their lines are fetched while others are looked at.
-const BATCH: usize = 32;
 
 /// The present millisecond, in the clock of the deadlines ([`crate::clock`]): roughly, which is enough for most
 /// entries, and exactly. A number is both.

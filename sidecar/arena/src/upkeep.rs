@@ -104,7 +104,7 @@ impl<C: Owned> Arena<C> {
         let (segment, cleared) = match self.spare {
             Some(spare) => spare,
             None if self.segments.available() < 2 => return Preparing::NoRoom,
-            None => match self.segments.take(Role::Buckets) {
+            None => match self.segments.take(&self.cells, &self.plan, Role::Buckets) {
                 Some(segment) => (segment, 0),
                 None => return Preparing::NoRoom,
             },
@@ -162,8 +162,10 @@ impl<C: Owned> Arena<C> {
 
     /// Whether there is room for entries. What a smaller index leaves does not count: it would have to grow again.
     fn is_roomy(&mut self) -> bool {
-        let part = if self.roomy { ROOM_ENDS } else { ROOM_BEGINS };
-        self.roomy = self.segments.available() > self.segments.limit() / part;
+        let limit = self.segments.limit();
+        // Numbers that the compiler knows: to divide by others takes as long as all the rest.
+        let least = if self.roomy { limit / ROOM_ENDS } else { limit / ROOM_BEGINS };
+        self.roomy = self.segments.available() > least;
         self.roomy
     }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use proptest::prelude::*;
-use synapse_arena::arena::{Arena, SMALLEST_CAPACITY, Unfit};
+use synapse_arena::arena::{Arena, BATCH, SMALLEST_CAPACITY, Unfit};
 use synapse_arena::entry::{MAX_DEADLINE, NEVER};
 
 fn value(arena: &mut Arena, key: &[u8], now: u64) -> Option<(Vec<u8>, u64)> {
@@ -30,6 +30,7 @@ fn contents(arena: &mut Arena, count: usize, now: u64) -> Contents {
 #[derive(Debug, Clone)]
 enum Step {
     Set(u16, usize, Option<u64>),
+    SetMany(Vec<(u16, usize)>, Option<u64>),
     Expire(u16, Option<u64>),
     Remove(u16),
     Get(Vec<u16>),
@@ -43,6 +44,7 @@ fn step(keys: u16, longest: usize) -> impl Strategy<Value = Step> {
     let ttl = || prop::option::of(0_u64..6);
     prop_oneof![
         40 => (0..keys, 0..longest, ttl()).prop_map(|(key, len, ttl)| Step::Set(key, len, ttl)),
+        20 => (prop::collection::vec((0..keys, 0..longest), 0..70), ttl()).prop_map(|(entries, ttl)| Step::SetMany(entries, ttl)),
         10 => (0..keys, ttl()).prop_map(|(key, ttl)| Step::Expire(key, ttl)),
         10 => (0..keys).prop_map(Step::Remove),
         30 => prop::collection::vec(0..keys, 0..70).prop_map(Step::Get),
@@ -74,6 +76,31 @@ fn agrees(steps: Vec<Step>, may_evict: bool) -> Result<(), TestCaseError> {
                 if fits {
                     prop_assert_eq!(value(&mut arena, &key, now), Some((bytes.clone(), deadline(ttl))));
                     model.insert(key, (bytes, deadline(ttl)));
+                }
+            }
+            Step::SetMany(entries, ttl) => {
+                let deadline = deadline(ttl);
+                let entries: Vec<_> =
+                    entries.iter().map(|(key, len)| (name(*key), vec![n as u8; *len])).collect();
+                let mut last = BTreeMap::new();
+                for batch in entries.chunks(BATCH) {
+                    let keys: Vec<_> = batch.iter().map(|(key, _)| key).collect();
+                    let ahead = arena.ahead(&keys);
+                    for (at, (key, bytes)) in batch.iter().enumerate() {
+                        let fits = key.len() + bytes.len() <= arena.largest_entry();
+                        let stored = arena.set_ahead(&ahead, at, key, bytes, deadline, now);
+                        prop_assert_eq!(stored.is_ok(), fits);
+                        last.insert(key, fits.then_some((bytes.clone(), deadline)));
+                    }
+                }
+                for (key, expected) in last {
+                    let found = value(&mut arena, key, now);
+                    prop_assert!(
+                        found == expected || (may_evict && found.is_none()),
+                        "{found:?}, not {expected:?}"
+                    );
+                    model.remove(key);
+                    expected.map(|entry| model.insert(key.clone(), entry));
                 }
             }
             Step::Expire(key, ttl) => {
@@ -191,6 +218,34 @@ fn the_budget_and_the_work_hold_whatever_the_sizes_do() {
         let is_full = !matches!(round % 6, 0 | 3);
         assert!(!is_full || stats.entry_bytes * 100 > stats.capacity_bytes * 60, "round {round}: {stats:?}");
         assert_eq!(stats.stalls, 0, "round {round}: {stats:?}");
+    }
+}
+
+#[test]
+fn what_moves_after_it_was_looked_for_is_replaced_where_it_is_then() {
+    // A few new entries empty several small segments, or a part of a large one.
+    for (capacity, size) in [(SMALLEST_CAPACITY, 1900), (64 << 20, 40)] {
+        let mut arena = Arena::on_heap(capacity).unwrap();
+        let all = arena.resize(4 * SMALLEST_CAPACITY, 1) / 64;
+        let mut random = Random(0x5eed);
+        let hot: Vec<String> = (0..all / 10).map(|n| format!("hot:{n}")).collect();
+        for round in 0..4000_u32 {
+            // They are asked for, so they move on when their segment is emptied.
+            let mut keys: Vec<String> = (0..BATCH - 8).map(|n| format!("new:{round}:{n}")).collect();
+            keys.extend((0..8).map(|_| hot[random.below(hot.len() as u64) as usize].clone()));
+            let ahead = arena.ahead(&keys);
+            for (n, key) in keys.iter().enumerate() {
+                let value = vec![round as u8; if n < BATCH - 8 { size } else { 30 }];
+                arena.set_ahead(&ahead, n, key.as_bytes(), &value, NEVER, 1).unwrap();
+                assert_eq!(
+                    self::value(&mut arena, key.as_bytes(), 1),
+                    Some((value, NEVER)),
+                    "{key}, {round}"
+                );
+            }
+        }
+        arena.audit();
+        assert!(arena.stats().evictions > 10_000, "{:?}", arena.stats());
     }
 }
 

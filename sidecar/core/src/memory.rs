@@ -85,14 +85,25 @@ pub trait Memory: Send + 'static {
     /// Looks up `keys` and calls `visit` once for each, in order, with its position and what is alive at `now`.
     fn get<K: AsRef<[u8]>>(&mut self, keys: &[K], now: Now, visit: impl FnMut(usize, Option<Found<'_>>));
 
-    /// These keys are asked for next: what can be fetched meanwhile, is. Changes nothing.
-    fn prefetch<K: AsRef<[u8]>>(&self, _keys: &[K]) {}
-
     /// This key is asked for soon, after others that are being read from the wire. Changes nothing.
     fn announce(&self, _key: &[u8]) {}
 
     /// Stores an entry; value and deadline both replace whatever the key had. May drop other entries for room.
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Deadline, now: Now) -> Stored;
+
+    /// As [`Memory::set`] for each of these keys and its value, in order, with a deadline for all; calls `visit` once for
+    /// each.
+    fn set_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &mut self,
+        entries: (&[K], &[V]),
+        deadline: Deadline,
+        now: Now,
+        mut visit: impl FnMut(Stored),
+    ) {
+        for (key, value) in entries.0.iter().zip(entries.1) {
+            visit(self.set(key.as_ref(), value.as_ref(), deadline, now));
+        }
+    }
 
     /// As [`Memory::set`], for a value that lies in a buffer of `held` bytes with little else: it may be kept as it is,
     /// and then all of them count. 0 is for one that lies in a buffer of others.

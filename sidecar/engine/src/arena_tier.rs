@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
-use synapse_arena::arena::Arena;
+use synapse_arena::arena::{Arena, BATCH, Unfit};
 use synapse_arena::entry::{MAX_DEADLINE, NEVER};
 use synapse_arena::recall::{self, UNASKED};
 use synapse_core::clock::{Deadline, Now};
@@ -118,11 +118,23 @@ impl ArenaTier {
 
     /// Stores an entry in the arena; false when it is too large for it.
     fn fits(&mut self, key: &[u8], value: &[u8], deadline: Deadline, now: Now) -> bool {
-        let fits = self.arena.set(key, value, deadline.mono_ms().unwrap_or(NEVER), now.mono_ms).is_ok();
-        if fits && self.has_large() {
+        let stored = self.arena.set(key, value, deadline.mono_ms().unwrap_or(NEVER), now.mono_ms);
+        self.is_small(stored, key, now)
+    }
+
+    /// Whether the arena has stored it: then no large object has its key.
+    #[inline]
+    fn is_small(&mut self, stored: Result<(), Unfit>, key: &[u8], now: Now) -> bool {
+        if stored.is_ok() && self.has_large() {
             self.large.remove(key, now);
         }
-        fits
+        stored.is_ok()
+    }
+
+    fn set_large(&mut self, key: &[u8], value: &[u8], deadline: Deadline, now: Now) -> Stored {
+        let stored = self.large.set(key, value, deadline, now);
+        self.balance(now);
+        stored
     }
 
     fn has_large(&self) -> bool {
@@ -148,8 +160,27 @@ impl Memory for ArenaTier {
         });
     }
 
-    fn prefetch<K: AsRef<[u8]>>(&self, keys: &[K]) {
-        self.arena.prefetch(keys);
+    fn set_many<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &mut self,
+        entries: (&[K], &[V]),
+        deadline: Deadline,
+        now: Now,
+        mut visit: impl FnMut(Stored),
+    ) {
+        let mono_ms = deadline.mono_ms().unwrap_or(NEVER);
+        let (keys, values) = (entries.0.chunks(BATCH), entries.1.chunks(BATCH));
+        for (keys, values) in keys.zip(values) {
+            let ahead = self.arena.ahead(keys);
+            for (n, (key, value)) in keys.iter().zip(values).enumerate() {
+                let (key, value) = (key.as_ref(), value.as_ref());
+                let stored = self.arena.set_ahead(&ahead, n, key, value, mono_ms, now.mono_ms);
+                visit(if self.is_small(stored, key, now) {
+                    Stored::Kept
+                } else {
+                    self.set_large(key, value, deadline, now)
+                });
+            }
+        }
     }
 
     fn announce(&self, key: &[u8]) {
@@ -160,9 +191,7 @@ impl Memory for ArenaTier {
         if self.fits(key, value, deadline, now) {
             return Stored::Kept;
         }
-        let stored = self.large.set(key, value, deadline, now);
-        self.balance(now);
-        stored
+        self.set_large(key, value, deadline, now)
     }
 
     fn keep(&mut self, key: &[u8], value: &Bytes, held: usize, deadline: Deadline, now: Now) -> Stored {

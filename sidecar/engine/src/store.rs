@@ -86,23 +86,25 @@ impl<M: Memory> Store<M> {
         self.lookups.misses += keys.len() as u64 - hits;
     }
 
-    /// These keys are written next; see [`Memory::prefetch`].
-    pub fn prefetch<K: AsRef<[u8]>>(&self, keys: &[K]) {
-        self.memory.prefetch(keys);
-    }
-
     /// This key is read or written soon; see [`Memory::announce`].
     #[inline]
     pub fn announce(&self, key: &[u8]) {
         self.memory.announce(key);
     }
 
-    /// SET in its plainest form: a value without a deadline of its own.
-    ///
-    /// # Errors
-    /// The reply that says why nothing is stored.
-    pub fn write(&mut self, key: &[u8], value: &[u8], now: Now) -> Result<(), Reply> {
-        self.put(key, value, Deadline::NEVER, now)
+    /// SET in its plainest form, of each of these keys and its value, in order: without a deadline of its own. Calls
+    /// `visit` once for each, with the reply that says why it is not stored, if it is not.
+    pub fn write<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &mut self,
+        entries: (&[K], &[V]),
+        now: Now,
+        mut visit: impl FnMut(Result<(), Reply>),
+    ) {
+        for key in entries.0 {
+            self.watched.changed(key.as_ref());
+        }
+        let deadline = self.bounded(Deadline::NEVER, now);
+        self.memory.set_many(entries, deadline, now, |stored| visit(done(stored)));
     }
 
     /// How many keys were read, and how many of them were there.
@@ -218,10 +220,7 @@ impl<M: Memory> Store<M> {
             return Ok(());
         }
         let deadline = self.bounded(deadline, now);
-        match store(&mut self.memory, deadline) {
-            Stored::Kept => Ok(()),
-            Stored::TooLarge => Err(Reply::error("OOM command not allowed when used memory > 'maxmemory'.")),
-        }
+        done(store(&mut self.memory, deadline))
     }
 
     /// The deadline, or the one that the store gives where that comes first.
@@ -235,6 +234,13 @@ impl<M: Memory> Store<M> {
             self.watched.changed(key);
         }
         was_there
+    }
+}
+
+fn done(stored: Stored) -> Result<(), Reply> {
+    match stored {
+        Stored::Kept => Ok(()),
+        Stored::TooLarge => Err(Reply::error("OOM command not allowed when used memory > 'maxmemory'.")),
     }
 }
 

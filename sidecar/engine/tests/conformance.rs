@@ -317,6 +317,7 @@ fn what_is_handed_over_stays_within_the_budget<M: Tier>() {
 #[derive(Debug, Clone)]
 enum Step {
     Set(u8, u8, Option<u64>),
+    SetMany(Vec<(u8, u8)>, Option<u64>),
     Expire(u8, Option<u64>),
     Remove(u8),
     Get(u8),
@@ -329,6 +330,7 @@ fn step() -> impl Strategy<Value = Step> {
     let ttl = || prop::option::of(0u64..6);
     prop_oneof![
         4 => (0..6u8, any::<u8>(), ttl()).prop_map(|(key, value, ttl)| Step::Set(key, value, ttl)),
+        2 => (prop::collection::vec((0..6u8, any::<u8>()), 0..40), ttl()).prop_map(|(entries, ttl)| Step::SetMany(entries, ttl)),
         2 => (0..6u8, ttl()).prop_map(|(key, ttl)| Step::Expire(key, ttl)),
         1 => (0..6u8).prop_map(Step::Remove),
         3 => (0..6u8).prop_map(Step::Get),
@@ -352,6 +354,16 @@ fn it_behaves_as_a_map_with_deadlines<M: Tier>() {
                 Step::Set(key, value, ttl) => {
                     prop_assert_eq!(tier.set(&[key], &[value], deadline(ttl), now), Stored::Kept);
                     model.insert(key, (value, deadline(ttl)));
+                }
+                Step::SetMany(entries, ttl) => {
+                    let (keys, values): (Vec<_>, Vec<_>) =
+                        entries.iter().map(|(key, value)| ([*key], [*value])).unzip();
+                    let mut kept = 0;
+                    tier.set_many((&keys, &values), deadline(ttl), now, |stored| {
+                        kept += usize::from(stored == Stored::Kept);
+                    });
+                    prop_assert_eq!(kept, entries.len());
+                    model.extend(entries.iter().map(|(key, value)| (*key, (*value, deadline(ttl)))));
                 }
                 Step::Expire(key, ttl) => {
                     let alive = tier.expire(&[key], deadline(ttl), now);

@@ -151,7 +151,7 @@ pub(super) fn read<M: Memory>(
     answered
 }
 
-/// Stores the entries of a run and answers as many requests as there is room for, at least one.
+/// Stores the entries of a run, and answers all: refusals are short, too.
 fn write<M: Memory>(
     store: &mut Store<M>,
     client: &Client,
@@ -159,26 +159,19 @@ fn write<M: Memory>(
     now: Now,
     answers: &mut impl Answers,
 ) -> usize {
-    let (mut answered, mut kept) = (0, 0);
-    store.prefetch(&run.keys);
-    for (key, value) in run.keys.iter().zip(&run.values) {
-        if answered > 0 && answers.is_full() {
-            break;
+    let mut kept = 0;
+    store.write((&run.keys, &run.values), now, |stored| match stored {
+        Ok(()) => {
+            kept += 1;
+            answers.done(client.version);
         }
-        answered += 1;
-        match store.write(key, value, now) {
-            Ok(()) => {
-                kept += 1;
-                answers.done(client.version);
-            }
-            Err(refusal) => {
-                client.count(Op::Set, &refusal);
-                answers.reply(client.version, &refusal);
-            }
+        Err(refusal) => {
+            client.count(Op::Set, &refusal);
+            answers.reply(client.version, &refusal);
         }
-    }
+    });
     client.metrics().count_many(Op::Set, Outcome::Ok, kept);
-    answered
+    run.keys.len()
 }
 
 /// Answers from copies of what a Redis holds, up to the first request that only Redis can answer.
