@@ -75,7 +75,9 @@ pub trait Owned: Cells {
     /// Gives the pages of these words back to the kernel; they read as 0 afterwards. False when they stay.
     fn release(&self, at: usize, words: usize) -> bool;
 
-    /// From now on larger pages are worth their while, where the kernel has them: fewer entries in the processor's tables
-    /// find more memory.
-    fn enlarge_pages(&self) {}
+    /// The first `words` are in use, and so many that larger pages are worth their while, where the kernel has them: fewer
+    /// entries in the processor's tables find more memory.
+    fn enlarge_pages(&self, words: usize) {
+        let _ = words;
+    }
 }

@@ -16,6 +16,7 @@ mod ghosts;
 pub mod hash;
 mod heat;
 mod index;
+mod large_pages;
 pub mod layout;
 mod obituary;
 mod one_key;

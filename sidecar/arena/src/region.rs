@@ -2,6 +2,7 @@
 //! is `unsafe` is here.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,8 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
+use rustix::param::page_size;
 
 use crate::cells::{Cells, Owned};
+use crate::large_pages::{LARGE_PAGE, LargePages};
 use crate::obituary::Obituary;
 
 /// Bytes in a word.
@@ -30,11 +33,14 @@ pub struct Region {
 enum Backing {
     Heap,
     /// Mapped, of this process alone.
-    Private,
+    Private {
+        has_large_pages: Cell<bool>,
+    },
     Memfd {
         fd: OwnedFd,
         /// Says in the memory when this process has ended; once it is shared.
         obituary: OnceLock<Option<Obituary>>,
+        large_pages: OnceCell<Option<RefCell<LargePages>>>,
     },
     /// Mapped read-only from another process.
     Borrowed,
@@ -72,7 +78,11 @@ impl Region {
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         // SAFETY: with a null hint and without MAP_FIXED the kernel chooses an address range that is not in use.
         let base = unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), bytes, protection, flags)? };
-        Ok(Self { base: mapped(base)?, words, backing: Backing::Private })
+        Ok(Self {
+            base: mapped(base)?,
+            words,
+            backing: Backing::Private { has_large_pages: Cell::new(false) },
+        })
     }
 
     /// Memory in a memfd, which [`Region::share`] lets others read. No page is resident before it is stored to.
@@ -89,7 +99,8 @@ impl Region {
         // owner with SIGBUS.
         rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW)?;
         let base = map(&fd, words, ProtFlags::READ | ProtFlags::WRITE)?;
-        Ok(Self { base, words, backing: Backing::Memfd { fd, obituary: OnceLock::new() } })
+        let backing = Backing::Memfd { fd, obituary: OnceLock::new(), large_pages: OnceCell::new() };
+        Ok(Self { base, words, backing })
     }
 
     /// Another process's memory, to be read: all of it, and exactly as long as its owner made it.
@@ -235,15 +246,29 @@ impl Owned for Region {
                 let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
                 rustix::fs::fallocate(fd, punch, (at * WORD) as u64, (words * WORD) as u64).is_ok()
             }
-            Backing::Private => self.advise(at, words, Advice::LinuxDontNeed),
+            Backing::Private { .. } => self.advise(at, words, Advice::LinuxDontNeed),
             Backing::Heap | Backing::Borrowed => false,
         }
     }
 
-    fn enlarge_pages(&self) {
-        if let Backing::Private = self.backing {
-            // Where the kernel has no larger pages, the small ones do.
-            self.advise(0, self.words, Advice::LinuxHugepage);
+    #[expect(unsafe_code, reason = "hands the mapping to a thread")]
+    fn enlarge_pages(&self, words: usize) {
+        match &self.backing {
+            Backing::Private { has_large_pages } => {
+                if !has_large_pages.replace(true) {
+                    // Where the kernel has no larger pages, the small ones do.
+                    self.advise(0, self.words, Advice::LinuxHugepage);
+                }
+            }
+            Backing::Memfd { large_pages, .. } => {
+                // SAFETY: `memfd` mapped as many bytes from the beginning of one, shared and writable, and `drop` ends the
+                // thread before it unmaps them.
+                let of = || unsafe { LargePages::of(self.base, self.words * WORD) };
+                if let Some(large_pages) = large_pages.get_or_init(|| of().map(RefCell::new).ok()) {
+                    large_pages.borrow_mut().reach(words * WORD);
+                }
+            }
+            Backing::Heap | Backing::Borrowed => {}
         }
     }
 }
@@ -251,14 +276,15 @@ impl Owned for Region {
 impl Drop for Region {
     #[expect(unsafe_code, reason = "memory goes back to where it came from")]
     fn drop(&mut self) {
-        if let Backing::Memfd { obituary, .. } = &mut self.backing {
-            // It writes to the memory until it has ended.
+        if let Backing::Memfd { obituary, large_pages, .. } = &mut self.backing {
+            // Both threads have the memory until they have ended.
             drop(obituary.take());
+            drop(large_pages.take());
         }
         match self.backing {
             // SAFETY: `heap` got it from the allocator with the same layout, and nothing borrows it any more.
             Backing::Heap => unsafe { dealloc(self.base.as_ptr().cast(), heap_layout(self.words)) },
-            Backing::Memfd { .. } | Backing::Private | Backing::Borrowed => {
+            Backing::Memfd { .. } | Backing::Private { .. } | Backing::Borrowed => {
                 // SAFETY: `map` or `private` made this mapping with this length, and nothing borrows it any more.
                 let unmapped = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.words * WORD) };
                 debug_assert!(unmapped.is_ok(), "munmap: {unmapped:?}");
@@ -271,7 +297,7 @@ impl fmt::Debug for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let backing = match self.backing {
             Backing::Heap => "heap",
-            Backing::Private => "private",
+            Backing::Private { .. } => "private",
             Backing::Memfd { .. } => "memfd",
             Backing::Borrowed => "borrowed",
         };
@@ -279,12 +305,30 @@ impl fmt::Debug for Region {
     }
 }
 
+/// Maps a memfd from its beginning, so that a large page of it can be one of this process, too.
 #[expect(unsafe_code, reason = "mmap")]
 fn map(fd: impl AsFd, words: usize, protection: ProtFlags) -> io::Result<NonNull<AtomicU64>> {
     let bytes = bytes_of(words)?;
+    let around = bytes.checked_add(LARGE_PAGE).ok_or(io::ErrorKind::InvalidInput)?;
+    let (nothing, flags) = (ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE);
     // SAFETY: with a null hint and without MAP_FIXED the kernel chooses an address range that is not in use.
-    let base = unsafe { rustix::mm::mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, fd, 0)? };
-    mapped(base)
+    let start = unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), around, nothing, flags)? };
+    let before = start.addr().next_multiple_of(LARGE_PAGE) - start.addr();
+    let base = start.wrapping_byte_add(before);
+    let fixed = MapFlags::SHARED | MapFlags::FIXED;
+    // SAFETY: the range lies in the one above, of which nobody else knows.
+    let mapped_there = unsafe { rustix::mm::mmap(base, bytes, protection, fixed, fd, 0) };
+    let end =
+        base.wrapping_byte_add(if mapped_there.is_ok() { bytes.next_multiple_of(page_size()) } else { 0 });
+    let after = start.addr() + around - end.addr();
+    for (rest, length) in [(start, before), (end, after)] {
+        if length > 0 {
+            // SAFETY: this part of the range above was not mapped over, and nobody has its address.
+            let unmapped = unsafe { rustix::mm::munmap(rest, length) };
+            debug_assert!(unmapped.is_ok(), "munmap: {unmapped:?}");
+        }
+    }
+    mapped(mapped_there?)
 }
 
 fn mapped(base: *mut std::ffi::c_void) -> io::Result<NonNull<AtomicU64>> {
@@ -320,7 +364,8 @@ mod tests {
     #[test]
     fn what_words_hold_is_told_wherever_it_begins() {
         let region = Region::heap(8);
-        (0..8).for_each(|at| region.store(at, u64::from_le_bytes(std::array::from_fn(|n| (at * 8 + n) as u8))));
+        (0..8)
+            .for_each(|at| region.store(at, u64::from_le_bytes(std::array::from_fn(|n| (at * 8 + n) as u8))));
         let all: Vec<u8> = (0..64).collect();
         for (skip, len) in (0..8).flat_map(|skip| (0..=64 - skip).map(move |len| (skip, len))) {
             let mut bytes = all[skip..skip + len].to_vec();
@@ -342,9 +387,28 @@ mod tests {
             region.store((1 << 20) - 1, 8);
             assert!(region.release(512, 512));
             assert_eq!((region.load(512), region.load((1 << 20) - 1)), (0, 8), "enlarged: {is_enlarged}");
-            region.enlarge_pages();
+            region.enlarge_pages(1 << 20);
         }
         assert!(region.share().unwrap().is_none());
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "the kernel's memory")]
+    fn what_is_stored_stays_while_its_pages_are_enlarged() {
+        const WORDS: usize = 3 * LARGE_PAGE / WORD + 1024;
+        let region = Region::memfd(WORDS).unwrap();
+        assert!(region.base.addr().get().is_multiple_of(LARGE_PAGE));
+        let reader = Region::map_shared(region.share().unwrap().unwrap()).unwrap();
+        for used in [1, LARGE_PAGE / WORD, WORDS] {
+            region.enlarge_pages(used);
+            // The other thread is at it, or will be.
+            for round in 0..20 {
+                (0..WORDS).step_by(61).for_each(|at| region.store(at, (at + round) as u64));
+                assert!((0..WORDS).step_by(61).all(|at| reader.load(at) == (at + round) as u64));
+            }
+        }
+        drop(region);
+        assert_eq!(reader.load(61), 80);
     }
 
     #[test]

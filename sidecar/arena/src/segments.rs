@@ -62,7 +62,7 @@ pub(crate) struct Segments {
     main: Queue,
     limit: usize,
     born: u32,
-    has_large_pages: bool,
+    given_back: u64,
 }
 
 impl Segments {
@@ -77,7 +77,7 @@ impl Segments {
             main: Queue::EMPTY,
             limit: plan.segments,
             born: 0,
-            has_large_pages: false,
+            given_back: 0,
         }
     }
 
@@ -125,11 +125,20 @@ impl Segments {
     }
 
     /// Takes a free segment, which readers do not look into yet.
-    pub(crate) fn take(&mut self, role: Role) -> Option<usize> {
+    pub(crate) fn take(&mut self, cells: &impl Owned, plan: &Plan, role: Role) -> Option<usize> {
         if self.available() == 0 {
             return None;
         }
-        let segment = self.free.pop().or_else(|| self.untouched.pop())?;
+        let segment = match self.free.pop() {
+            Some(segment) => segment,
+            None => {
+                let segment = self.untouched.pop()?;
+                if self.resident() * plan.segment_words * WORD > SMALL_PAGES_BYTES {
+                    cells.enlarge_pages(plan.start(segment as usize) + plan.segment_words);
+                }
+                segment
+            }
+        };
         let meta = &mut self.metas[segment as usize];
         (meta.role, meta.used, meta.live, meta.next_walk) = (role, 0, 0, NEVER);
         Some(segment as usize)
@@ -141,6 +150,13 @@ impl Segments {
         self.unlink(segment);
         self.metas[segment].role = Role::Free;
         self.free.push(segment as u32);
+        self.given_back += 1;
+    }
+
+    /// How often a segment was taken back.
+    #[inline]
+    pub(crate) fn given_back(&self) -> u64 {
+        self.given_back
     }
 
     /// Gives the pages of a free segment back to the kernel; false when there is none, or they stay.
@@ -203,11 +219,7 @@ impl Segments {
     }
 
     fn open(&mut self, cells: &impl Owned, plan: &Plan, role: Role) -> Option<usize> {
-        let segment = self.take(role)?;
-        if !self.has_large_pages && self.resident() * plan.segment_words * WORD > SMALL_PAGES_BYTES {
-            cells.enlarge_pages();
-            self.has_large_pages = true;
-        }
+        let segment = self.take(cells, plan, role)?;
         begin(cells, plan.generation(segment), kind::ENTRIES);
         let id = segment as u32;
         if role == Role::Window {

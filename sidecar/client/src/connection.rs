@@ -100,10 +100,14 @@ impl Connection {
             self.send()?;
             while asked > 0 {
                 asked -= 1;
-                let answered = self.answer(|answered| match answered {
-                    Answered::Hit(found) => Ok(visit(Some(found))),
-                    Answered::Miss => Ok(visit(None)),
-                    other => Err(unexpected(other)),
+                let answered = self.answer(|answered| {
+                    let found = match answered {
+                        Answered::Hit(found) => Some(found),
+                        Answered::Miss => None,
+                        other => return Err(unexpected(other)),
+                    };
+                    visit(found);
+                    Ok(())
                 })?;
                 if let Err(error) = answered {
                     self.unread += asked;

@@ -66,7 +66,9 @@ fn many_keys_at_once_are_what_each_is_alone_wherever_it_lies() {
         _ => None,
     };
     for (n, key) in keys.iter().enumerate() {
-        value(n).map(|value| assert_eq!(client.ask(&["SET", key, &value]), "OK"));
+        if let Some(value) = value(n) {
+            assert_eq!(client.ask(&["SET", key, &value]), "OK");
+        }
     }
     let mut reader = sidecar.reader();
     let requests = sidecar.requests();
