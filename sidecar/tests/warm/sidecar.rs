@@ -1,10 +1,10 @@
 //! A sidecar with a warm file, that ends and starts again at its path, and a client that asks much at once.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -64,9 +64,7 @@ impl Sidecar {
         self.child = Some(command.spawn().unwrap());
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            if let Ok(stream) = UnixStream::connect(self.socket()) {
-                stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-                let mut client = Client(BufReader::new(Box::new(stream)));
+            if let Ok(mut client) = Client::unix(&self.socket()) {
                 assert_eq!(client.ask(&[&["PING"]]), ["PONG"]);
                 return client;
             }
@@ -131,6 +129,13 @@ impl Drop for Sidecar {
 // === impl Client ===
 
 impl Client {
+    /// One of a sidecar, if there is one.
+    pub(crate) fn unix(socket: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Ok(Self(BufReader::new(Box::new(stream))))
+    }
+
     /// One of a Redis.
     pub(crate) fn tcp(port: u16) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
