@@ -235,15 +235,11 @@ impl<C: Owned> Arena<C> {
     /// [`Unfit`] when it is larger than [`Arena::largest_entry`], its deadline is later than [`MAX_DEADLINE`], or nothing
     /// is left that could go for it.
     pub fn set(&mut self, key: &[u8], value: &[u8], deadline: u64, now: u64) -> Result<(), Unfit> {
-        let words = slot_words(key.len(), value.len());
-        let fits = key.len() <= MAX_KEY_BYTES
-            && value.len() <= MAX_VALUE_BYTES
-            && words <= self.plan.largest_slot()
-            && (deadline <= MAX_DEADLINE || deadline == NEVER);
-        if !fits {
+        if !self.takes(key, value, deadline) {
             self.remove(key, now);
             return Err(Unfit);
         }
+        let words = slot_words(key.len(), value.len());
         let hash = self.seed.hash(key);
         while !self.try_set(hash, key, value, deadline) {
             if !self.make_room_at_once(now) {
@@ -256,6 +252,14 @@ impl<C: Owned> Arena<C> {
         self.pass(1);
         self.settle(words);
         Ok(())
+    }
+
+    /// Whether such an entry can ever be held.
+    pub(crate) fn takes(&self, key: &[u8], value: &[u8], deadline: u64) -> bool {
+        key.len() <= MAX_KEY_BYTES
+            && value.len() <= MAX_VALUE_BYTES
+            && slot_words(key.len(), value.len()) <= self.plan.largest_slot()
+            && (deadline <= MAX_DEADLINE || deadline == NEVER)
     }
 
     /// Gives a living entry another deadline; false when none is alive at `now`, or the deadline is later than

@@ -2,7 +2,7 @@
 
 use crate::arena::{Arena, Found};
 use crate::cells::Owned;
-use crate::entry::{HEADER_WORDS, Head, MAX_DEADLINE, MAX_KEY_BYTES, MAX_VALUE_BYTES, NEVER, slot_words};
+use crate::entry::{HEADER_WORDS, Head, slot_words};
 use crate::heat::{self, HOTTEST};
 use crate::layout::BUCKET_WORDS;
 use crate::segments::Role;
@@ -64,14 +64,10 @@ impl<C: Owned> Arena<C> {
     /// Takes up an entry that was visited by [`Arena::hottest`] elsewhere. Nothing has to go for it, and no time passes
     /// by it: what was taken up before does not cool.
     pub fn recall(&mut self, key: &[u8], value: &[u8], deadline: u64, count: u8) -> Recalled {
-        let words = slot_words(key.len(), value.len());
-        let fits = key.len() <= MAX_KEY_BYTES
-            && value.len() <= MAX_VALUE_BYTES
-            && words <= self.plan.largest_slot()
-            && (deadline <= MAX_DEADLINE || deadline == NEVER);
-        if !fits {
+        if !self.takes(key, value, deadline) {
             return Recalled::Unfit;
         }
+        let words = slot_words(key.len(), value.len());
         let hash = self.seed.hash(key);
         if self.segments.available() < READY || !self.try_set(hash, key, value, deadline) {
             return Recalled::Full;
@@ -93,6 +89,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
+    use crate::entry::NEVER;
 
     const CAPACITY: usize = 2 << 20;
 
