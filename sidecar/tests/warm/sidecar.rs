@@ -1,12 +1,14 @@
 //! A sidecar with a warm file, that ends and starts again at its path, and a client that asks much at once.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::resp::{command, hear};
 
 /// Where its process runs, if it does; killed with the value.
 pub(crate) struct Sidecar {
@@ -143,21 +145,13 @@ impl Client {
         Self(BufReader::new(Box::new(stream)))
     }
 
-    /// The answers to these commands, as text: `(nil)` for none, an error with its minus.
+    /// The answers to these commands, as [`hear`] has them.
     pub(crate) fn ask<C: AsRef<[A]>, A: AsRef<[u8]>>(&mut self, commands: &[C]) -> Vec<String> {
         let mut answers = Vec::with_capacity(commands.len());
         for batch in commands.chunks(AT_ONCE) {
-            let mut said = Vec::new();
-            for args in batch.iter().map(AsRef::as_ref) {
-                said.extend(format!("*{}\r\n", args.len()).bytes());
-                for arg in args.iter().map(AsRef::as_ref) {
-                    said.extend(format!("${}\r\n", arg.len()).bytes());
-                    said.extend_from_slice(arg);
-                    said.extend_from_slice(b"\r\n");
-                }
-            }
-            self.0.get_mut().write_all(&said).unwrap();
-            answers.extend((0..batch.len()).map(|_| self.hear()));
+            let said: Vec<_> = batch.iter().map(|args| command(args.as_ref())).collect();
+            self.0.get_mut().write_all(&said.concat()).unwrap();
+            answers.extend((0..batch.len()).map(|_| hear(&mut self.0)));
         }
         answers
     }
@@ -165,22 +159,5 @@ impl Client {
     /// The answer to one command.
     pub(crate) fn one(&mut self, args: &[&str]) -> String {
         self.ask(&[args]).remove(0)
-    }
-
-    fn hear(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        let line = line.trim_end();
-        match line.split_at(1) {
-            ("$", "-1") => "(nil)".to_owned(),
-            ("$", length) => {
-                let mut value = vec![0; length.parse::<usize>().unwrap() + 2];
-                self.0.read_exact(&mut value).unwrap();
-                value.truncate(value.len() - 2);
-                String::from_utf8_lossy(&value).into_owned()
-            }
-            ("-", _) => line.to_owned(),
-            (_, text) => text.to_owned(),
-        }
     }
 }
