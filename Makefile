@@ -22,7 +22,7 @@ test: deps ## Everything: check, dependencies' licences and arrows, real Redis, 
 deny: deps ## Licences, bans (the arrows between crates) and sources
 	@e2e/verify deny
 
-fuzz: ## Fuzz the decoders and the arena, FUZZ_SECONDS each (60); what fails is kept in the cache
+fuzz: ## Fuzz the decoders, the arena and the warm file, FUZZ_SECONDS each (60); what fails is kept in the cache
 	@fuzz/run
 
 advisories: deps ## Known vulnerabilities of the dependencies (needs the advisory database)

@@ -3,6 +3,9 @@
 //! Usage: `bounds [--json FILE] [--short]`. Keys of 16 bytes. Work is counted in lines and entries touched, as
 //! `synapse_arena::upkeep` does; debug builds assert the bound at every operation.
 
+#[path = "support/keys.rs"]
+mod keys;
+
 use std::env;
 use std::error::Error;
 use std::ops::RangeInclusive;
@@ -12,6 +15,8 @@ use synapse_arena::entry::{HEADER_WORDS, NEVER, slot_words};
 use synapse_arena::layout::BUCKET_WORDS;
 use synapse_arena::region::WORD;
 use synapse_arena::upkeep::{MAX_WORK, WORK_PER_LINE};
+
+use keys::key_of;
 
 const MIB: usize = 1 << 20;
 
@@ -40,16 +45,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         )?;
     }
     Ok(())
-}
-
-fn key_of(n: u64) -> [u8; 16] {
-    let mut key = *b"key:000000000000";
-    let mut rest = n;
-    for byte in key[4..].iter_mut().rev() {
-        *byte = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    key
 }
 
 /// Bytes of the capacity for each entry beside its key and value, index and all included, once entries have to go.

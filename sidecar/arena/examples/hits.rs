@@ -5,11 +5,16 @@
 //! resident memory, measured. The last five workloads are those of `bench/cache --only hits`: all keys are stored once,
 //! twice as many requests warm the memory up, and as many as there are keys count.
 
+#[path = "support/keys.rs"]
+mod keys;
+
 use std::collections::{BTreeSet, HashMap};
 use std::env;
 
 use synapse_arena::arena::Arena;
 use synapse_arena::entry::NEVER;
+
+use keys::key_of;
 
 /// What an entry of moka costs beside key and value, in bytes, as the engine charges it without its own index.
 const MOKA_OVERHEAD: usize = 400;
@@ -18,14 +23,6 @@ const LEAN_OVERHEAD: usize = 28;
 trait Policy {
     fn get(&mut self, key: u64) -> bool;
     fn set(&mut self, key: u64, size: usize);
-}
-
-fn key_of(key: u64) -> [u8; 16] {
-    let mut bytes = *b"key:000000000000";
-    for (n, byte) in bytes[4..].iter_mut().rev().enumerate() {
-        *byte = b'0' + (key / 10_u64.pow(n as u32) % 10) as u8;
-    }
-    bytes
 }
 
 struct Ours(Arena, Vec<u8>);

@@ -7,6 +7,9 @@
 //! The arena is read from another process as `SharedReader` of the client does it: with its clock, for deadlines and
 //! the lease. That process is this program with the memory as its standard input.
 
+#[path = "support/keys.rs"]
+mod keys;
+
 use std::collections::HashMap;
 use std::env;
 use std::error::Error;
@@ -22,13 +25,14 @@ use synapse_arena::clock::{Clock, boottime_ns};
 use synapse_arena::entry::NEVER;
 use synapse_arena::reader::{Look, Reader};
 
+use keys::{Key, key_of};
+
 const VALUE: [u8; 64] = [7; 64];
 /// Keys that are asked for together where it says so.
 const TOGETHER: usize = 16;
 /// The other process is told by its first argument what it is for; the number of the load follows.
 const READ_SHARED: &str = "read-shared";
 
-type Key = [u8; 16];
 type Answer = Result<f64, Box<dyn Error>>;
 /// A map by its name, and a round of reading it.
 type Contestant<'a> = (&'static str, Box<dyn FnMut() -> Answer + 'a>);
@@ -204,16 +208,6 @@ fn each(ns: u64, found: usize, gets: usize) -> Answer {
 fn nanoseconds(clock: ClockId) -> u64 {
     let moment = clock_gettime(clock);
     moment.tv_sec.unsigned_abs() * 1_000_000_000 + moment.tv_nsec.unsigned_abs()
-}
-
-fn key_of(n: u64) -> Key {
-    let mut key = *b"key:000000000000";
-    let mut rest = n;
-    for byte in key[4..].iter_mut().rev() {
-        *byte = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    key
 }
 
 impl Load {

@@ -289,7 +289,7 @@ impl<C: Owned> Arena<C> {
         Ok(())
     }
 
-    /// Whether there can be such an entry.
+    /// Whether such an entry can ever be held.
     #[inline]
     pub(crate) fn takes(&self, key: &[u8], value: &[u8], deadline: u64) -> bool {
         key.len() <= MAX_KEY_BYTES

@@ -18,7 +18,7 @@ use crate::spare;
 const MOST_ROOM_BYTES: usize = 4 << 20;
 
 /// Buffers above this size are given back when they are empty: one large request does not cost memory for ever.
-pub(crate) const KEPT_BYTES: usize = 64 << 10;
+const KEPT_BYTES: usize = 64 << 10;
 
 /// What may follow the last large argument of a request: options.
 const TAIL_BYTES: usize = 256;

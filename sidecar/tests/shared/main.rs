@@ -4,6 +4,8 @@
 
 #[path = "../../tiers/tests/support/redis_server.rs"]
 mod redis_server;
+#[path = "../support/resp.rs"]
+mod resp;
 mod sidecar;
 
 mod changes;

@@ -1,7 +1,7 @@
 //! A sidecar at a path of the test's own that may end and start again there, and a client that asks it.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -10,6 +10,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use synapse_client::shared::SharedReader;
+
+use crate::resp::{command, hear};
 
 /// A configuration that shares reads.
 pub(crate) const SHARED: &str = "memory: {capacity: 8Mi, sharedReads: Enabled}\n";
@@ -154,7 +156,7 @@ fn launch(dir: &tempfile::TempDir, port: u16) -> Child {
 // === impl Client ===
 
 impl Client {
-    /// The answer to a command as text: a value, a status, a number, or an error with its minus; `(nil)` for none.
+    /// The answer to a command, as [`hear`] has it.
     pub(crate) fn ask<A: AsRef<[u8]>>(&mut self, args: &[A]) -> String {
         self.say(args);
         self.hear()
@@ -162,30 +164,11 @@ impl Client {
 
     /// Says a command without waiting for its answer.
     pub(crate) fn say<A: AsRef<[u8]>>(&mut self, args: &[A]) {
-        let mut said = format!("*{}\r\n", args.len()).into_bytes();
-        for arg in args.iter().map(AsRef::as_ref) {
-            said.extend(format!("${}\r\n", arg.len()).bytes());
-            said.extend_from_slice(arg);
-            said.extend_from_slice(b"\r\n");
-        }
-        self.0.get_mut().write_all(&said).unwrap();
+        self.0.get_mut().write_all(&command(args)).unwrap();
     }
 
     /// The next answer.
     pub(crate) fn hear(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        let line = line.trim_end();
-        match line.split_at(1) {
-            ("$", "-1") => "(nil)".to_owned(),
-            ("$", length) => {
-                let mut value = vec![0; length.parse::<usize>().unwrap() + 2];
-                self.0.read_exact(&mut value).unwrap();
-                value.truncate(value.len() - 2);
-                String::from_utf8_lossy(&value).into_owned()
-            }
-            ("-", _) => line.to_owned(),
-            (_, text) => text.to_owned(),
-        }
+        hear(&mut self.0)
     }
 }

@@ -5,6 +5,8 @@
 #[expect(dead_code, reason = "it can do more than is asked of it here")]
 #[path = "../../tiers/tests/support/redis_server.rs"]
 mod redis_server;
+#[path = "../support/resp.rs"]
+mod resp;
 mod sidecar;
 
 mod damage;

@@ -1,7 +1,8 @@
 //! Before a Redis: names alone are left, and Redis is asked for what they mean now.
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -108,26 +109,18 @@ fn what_others_write_while_redis_is_asked_is_seen() {
     fill(&mut sidecar.start(&args));
     for turn in 0..5 {
         sidecar.end();
-        let (stop, mut written) = (AtomicBool::new(false), 0);
-        let mut client = thread::scope(|scope| {
-            let others = scope.spawn(|| {
-                let mut redis = Client::tcp(server.port);
-                while !stop.load(Ordering::Relaxed) {
-                    let sets = (0..100).map(|n| {
-                        let (key, value) = ((written + n) * 7 % KEYS, format!("{turn}:{}", written + n));
-                        ["SET".to_owned(), format!("p:{key}"), value]
-                    });
-                    assert!(redis.ask(&sets.collect::<Vec<_>>()).iter().all(|answer| answer == "OK"));
-                    written += 100;
-                }
-            });
+        let socket = sidecar.socket();
+        let (mut client, heard) = thread::scope(|scope| {
+            // Gone with whoever waits, however that ends: then the others end, too.
+            let (waiting, waits) = mpsc::channel::<()>();
+            let port = server.port;
+            let others = scope.spawn(move || write_until_gone(&waits, port, &socket, turn));
             let client = sidecar.start(&args);
             until_told(&sidecar, ASKED);
-            stop.store(true, Ordering::Relaxed);
-            others.join().unwrap();
-            client
+            drop(waiting);
+            (client, others.join().unwrap())
         });
-        assert!(written > 1000, "{written}");
+        assert!(heard > 5, "{heard} rounds were written meanwhile");
         let mut redis = Client::tcp(server.port);
         let truth =
             redis.ask(&(0..KEYS).map(|key| ["GET".to_owned(), format!("p:{key}")]).collect::<Vec<_>>());
@@ -136,6 +129,33 @@ fn what_others_write_while_redis_is_asked_is_seen() {
             assert!(Instant::now() < deadline, "a copy stayed older than what Redis holds");
         }
     }
+}
+
+/// Writes to Redis, a hundred keys at a time, until nobody waits any more. Once there is a sidecar at `socket`, each
+/// hundred waits until it has heard of the one before: it cannot be flooded, however little of a core it gets. Answers
+/// how many it has heard of.
+fn write_until_gone(waits: &Receiver<()>, port: u16, socket: &Path, turn: usize) -> usize {
+    let (mut redis, mut sidecar) = (Client::tcp(port), None);
+    let (mut written, mut heard) = (0, 0);
+    while waits.try_recv() == Err(TryRecvError::Empty) {
+        let mut round = (written..written + 100).map(|n| (n * 7 % KEYS, format!("{turn}:{n}")));
+        let sets: Vec<_> =
+            round.clone().map(|(key, value)| ["SET".to_owned(), format!("p:{key}"), value]).collect();
+        assert!(redis.ask(&sets).iter().all(|answer| answer == "OK"));
+        written += sets.len();
+        sidecar = sidecar.or_else(|| Client::unix(socket).ok());
+        let (Some(sidecar), Some((key, value))) = (&mut sidecar, round.next_back()) else {
+            // It may be listening to Redis already.
+            thread::sleep(Duration::from_millis(5));
+            continue;
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while sidecar.one(&["GET", &key.to_string()]) != value {
+            assert!(Instant::now() < deadline, "{value} was never seen");
+        }
+        heard += 1;
+    }
+    heard
 }
 
 #[test]

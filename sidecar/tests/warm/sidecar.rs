@@ -1,12 +1,14 @@
 //! A sidecar with a warm file, that ends and starts again at its path, and a client that asks much at once.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::resp::{command, hear};
 
 /// Where its process runs, if it does; killed with the value.
 pub(crate) struct Sidecar {
@@ -64,9 +66,7 @@ impl Sidecar {
         self.child = Some(command.spawn().unwrap());
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            if let Ok(stream) = UnixStream::connect(self.socket()) {
-                stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-                let mut client = Client(BufReader::new(Box::new(stream)));
+            if let Ok(mut client) = Client::unix(&self.socket()) {
                 assert_eq!(client.ask(&[&["PING"]]), ["PONG"]);
                 return client;
             }
@@ -131,6 +131,13 @@ impl Drop for Sidecar {
 // === impl Client ===
 
 impl Client {
+    /// One of a sidecar, if there is one.
+    pub(crate) fn unix(socket: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Ok(Self(BufReader::new(Box::new(stream))))
+    }
+
     /// One of a Redis.
     pub(crate) fn tcp(port: u16) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -138,21 +145,13 @@ impl Client {
         Self(BufReader::new(Box::new(stream)))
     }
 
-    /// The answers to these commands, as text: `(nil)` for none, an error with its minus.
+    /// The answers to these commands, as [`hear`] has them.
     pub(crate) fn ask<C: AsRef<[A]>, A: AsRef<[u8]>>(&mut self, commands: &[C]) -> Vec<String> {
         let mut answers = Vec::with_capacity(commands.len());
         for batch in commands.chunks(AT_ONCE) {
-            let mut said = Vec::new();
-            for args in batch.iter().map(AsRef::as_ref) {
-                said.extend(format!("*{}\r\n", args.len()).bytes());
-                for arg in args.iter().map(AsRef::as_ref) {
-                    said.extend(format!("${}\r\n", arg.len()).bytes());
-                    said.extend_from_slice(arg);
-                    said.extend_from_slice(b"\r\n");
-                }
-            }
-            self.0.get_mut().write_all(&said).unwrap();
-            answers.extend((0..batch.len()).map(|_| self.hear()));
+            let said: Vec<_> = batch.iter().map(|args| command(args.as_ref())).collect();
+            self.0.get_mut().write_all(&said.concat()).unwrap();
+            answers.extend((0..batch.len()).map(|_| hear(&mut self.0)));
         }
         answers
     }
@@ -160,22 +159,5 @@ impl Client {
     /// The answer to one command.
     pub(crate) fn one(&mut self, args: &[&str]) -> String {
         self.ask(&[args]).remove(0)
-    }
-
-    fn hear(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        let line = line.trim_end();
-        match line.split_at(1) {
-            ("$", "-1") => "(nil)".to_owned(),
-            ("$", length) => {
-                let mut value = vec![0; length.parse::<usize>().unwrap() + 2];
-                self.0.read_exact(&mut value).unwrap();
-                value.truncate(value.len() - 2);
-                String::from_utf8_lossy(&value).into_owned()
-            }
-            ("-", _) => line.to_owned(),
-            (_, text) => text.to_owned(),
-        }
     }
 }

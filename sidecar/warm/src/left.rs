@@ -40,7 +40,12 @@ const READ_BYTES: usize = 256 << 10;
 // === impl Left ===
 
 impl Left {
-    pub(crate) fn open(file: File, token: Option<u128>, boot_ms: u64) -> Result<Self, Refused> {
+    /// What lies in `file`, which whoever had `token` has left; [`Claim::take`](crate::claim::Claim::take) knows both.
+    /// `boot_ms` is the present millisecond of CLOCK_BOOTTIME.
+    ///
+    /// # Errors
+    /// When it is not whole, or was left by somebody else.
+    pub fn open(file: File, token: Option<u128>, boot_ms: u64) -> Result<Self, Refused> {
         let length = file.metadata()?.len();
         let mut file = BufReader::with_capacity(READ_BYTES, file);
         let mut bytes = [0; END_BYTES];
