@@ -302,6 +302,7 @@ impl<C: Owned> Arena<C> {
     /// [`MAX_DEADLINE`].
     pub fn expire(&mut self, key: &[u8], deadline: u64, now: u64) -> bool {
         let found = self.find(key);
+        self.settle(0);
         let Some(named) = found.filter(|named| !named.is_past(now)) else { return false };
         if deadline > MAX_DEADLINE && deadline != NEVER {
             return false;
@@ -311,16 +312,15 @@ impl<C: Owned> Arena<C> {
             let meta = self.segments.get_mut(segment);
             meta.next_walk = meta.next_walk.min(deadline);
         }
-        self.settle(0);
         true
     }
 
     /// Drops the entry; true when one was alive at `now`.
     pub fn remove(&mut self, key: &[u8], now: u64) -> bool {
-        let Some(named) = self.find(key) else { return false };
-        self.forget(named);
+        let found = self.find(key);
+        found.into_iter().for_each(|named| self.forget(named));
         self.settle(0);
-        !named.is_past(now)
+        found.is_some_and(|named| !named.is_past(now))
     }
 
     /// Drops every entry, for this process and for all readers at once. The work is one store for each segment.
@@ -384,10 +384,11 @@ impl<C: Owned> Arena<C> {
 
     /// A reader was served this key so many times without asking: eviction should know.
     pub fn touched_by_readers(&mut self, key: &[u8], times: u8) {
-        let Some(named) = self.find(key) else { return };
+        let found = self.find(key);
+        self.settle(0);
+        let Some(named) = found else { return };
         let heat = self.ageing.touched(named.head.heat, times);
         self.cells.store(named.at, Head { heat, ..named.head }.pack());
-        self.settle(0);
     }
 
     /// Tells readers where the clock of the deadlines stands: CLOCK_BOOTTIME, in nanoseconds, when millisecond 1

@@ -250,6 +250,17 @@ fn what_moves_after_it_was_looked_for_is_replaced_where_it_is_then() {
 }
 
 #[test]
+fn the_work_of_what_finds_nothing_is_its_own() {
+    let mut arena = Arena::on_heap(SMALLEST_CAPACITY).unwrap();
+    for n in 0..100_000_u32 {
+        assert!(!arena.remove(&n.to_le_bytes(), 1) && !arena.expire(&n.to_le_bytes(), NEVER, 1));
+        arena.touched_by_readers(&n.to_le_bytes(), 1);
+    }
+    arena.set(b"a", b"1", NEVER, 1).unwrap();
+    assert!(arena.stats().most_work < 100, "{}", arena.stats().most_work);
+}
+
+#[test]
 fn memory_moves_from_small_entries_to_large_ones_and_back() {
     let mut arena = Arena::on_heap(4 << 20).unwrap();
     // What was asked for just as often before would stay: it is no worse than what comes.
