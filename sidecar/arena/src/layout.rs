@@ -87,22 +87,26 @@ pub struct Plan {
     pub segment_words: usize,
     /// How many segments there are.
     pub segments: usize,
+    /// What follows from both, and is needed for each look-up: where the first segment begins, and the binary logarithm of
+    /// the size.
+    first_segment: usize,
+    segment_shift: u32,
 }
 
 impl Plan {
+    /// So many segments of so many words, a power of two.
+    pub const fn new(segment_words: usize, segments: usize) -> Self {
+        let first_segment = (at::GENERATIONS + 3 * segments).next_multiple_of(PAGE_WORDS);
+        Self { segment_words, segments, first_segment, segment_shift: segment_words.trailing_zeros() }
+    }
+
     /// The plan that fits into so many words; `None` when there is room for fewer than `least` segments.
     pub fn fitting(words: usize, least: usize) -> Option<Self> {
         let words = words.min(MAX_WORDS);
         let wanted = (words / SEGMENTS_WANTED).next_power_of_two();
         let segment_words = wanted.clamp(SMALLEST_SEGMENT_WORDS, LARGEST_SEGMENT_WORDS);
-        let mut plan = Self { segment_words, segments: words / segment_words };
-        while plan.segments >= least {
-            if plan.words() <= words {
-                return Some(plan);
-            }
-            plan.segments -= 1;
-        }
-        None
+        let plans = (least..=words / segment_words).rev().map(|segments| Self::new(segment_words, segments));
+        plans.into_iter().find(|plan| plan.words() <= words)
     }
 
     /// The plan of somebody else's memory, as its control words say.
@@ -118,17 +122,17 @@ impl Plan {
             other => return Err(Unreadable::Version(other)),
         }
         let number = |at| usize::try_from(cells.load(at)).unwrap_or(usize::MAX);
-        let plan = Self { segment_words: number(at::SEGMENT_WORDS), segments: number(at::SEGMENTS) };
-        let sane = plan.segment_words.is_power_of_two()
-            && (BUCKET_WORDS..=MAX_WORDS).contains(&plan.segment_words)
-            && plan.segments <= MAX_WORDS / plan.segment_words
-            && plan.words() <= cells.words();
-        if sane { Ok(plan) } else { Err(Unreadable::Size) }
+        let (segment_words, segments) = (number(at::SEGMENT_WORDS), number(at::SEGMENTS));
+        let is_sane = segment_words.is_power_of_two()
+            && (BUCKET_WORDS..=MAX_WORDS).contains(&segment_words)
+            && segments <= MAX_WORDS / segment_words;
+        let plan = is_sane.then(|| Self::new(segment_words, segments));
+        plan.filter(|plan| plan.words() <= cells.words()).ok_or(Unreadable::Size)
     }
 
     /// All words together.
     pub fn words(&self) -> usize {
-        self.first_segment() + self.segments * self.segment_words
+        self.start(self.segments)
     }
 
     /// Where the generation of a segment stands.
@@ -143,23 +147,16 @@ impl Plan {
         at::GENERATIONS + (1 + table) * self.segments + chunk
     }
 
-    /// Where the first segment begins.
-    #[inline]
-    pub fn first_segment(&self) -> usize {
-        (at::GENERATIONS + 3 * self.segments).next_multiple_of(PAGE_WORDS)
-    }
-
     /// Where a segment begins.
     #[inline]
     pub fn start(&self, segment: usize) -> usize {
-        self.first_segment() + segment * self.segment_words
+        self.first_segment + (segment << self.segment_shift)
     }
 
     /// In which segment a word lies, `None` for the words before the first and after the last.
     #[inline]
     pub fn segment_of(&self, at: usize) -> Option<usize> {
-        let within = at.checked_sub(self.first_segment())?;
-        let segment = within >> self.segment_words.trailing_zeros();
+        let segment = at.checked_sub(self.first_segment)? >> self.segment_shift;
         (segment < self.segments).then_some(segment)
     }
 
@@ -172,9 +169,8 @@ impl Plan {
     /// In which chunk of its table a bucket lies, and which of the chunk's it is.
     #[inline]
     pub fn chunk_of(&self, bucket: u32) -> (usize, usize) {
-        // `chunk_buckets` is a power of two, but the compiler does not know.
-        let buckets = self.chunk_buckets();
-        ((bucket >> buckets.trailing_zeros()) as usize, (bucket & (buckets - 1)) as usize)
+        let word = (bucket as usize) * BUCKET_WORDS;
+        (word >> self.segment_shift, (word & (self.segment_words - 1)) / BUCKET_WORDS)
     }
 
     /// The most words that one entry may take: what is left at the end of a segment is less than an eighth of it.

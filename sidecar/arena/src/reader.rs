@@ -145,25 +145,43 @@ impl<C: Cells> Reader<C> {
         self.retries
     }
 
+    #[inline]
     fn attempt(&self, hash: Hash, key: &[u8], value: &mut Vec<u8>) -> Attempt {
-        for (table, home) in self.homes(hash.place).into_iter().flatten() {
-            let elsewhere = match self.look_in(table, home, hash, key, value) {
+        let [first, second] = self.homes(hash.place);
+        for (table, home) in first.into_iter().chain(second) {
+            match self.look_in(table, home, hash, key, value) {
                 Looked::Found(attempt) => return attempt,
-                Looked::NotHere { elsewhere } => elsewhere,
-            };
-            for distance in elsewhere.distances() {
-                if let Looked::Found(attempt) =
-                    self.look_in(table, home.saturating_add(distance), hash, key, value)
-                {
-                    return attempt;
+                Looked::NotHere { elsewhere } => {
+                    if let Some(attempt) = self.look_elsewhere(table, home, elsewhere, hash, key, value) {
+                        return attempt;
+                    }
                 }
             }
         }
         Attempt::Nothing
     }
 
+    #[cold]
+    fn look_elsewhere(
+        &self,
+        table: usize,
+        home: u32,
+        elsewhere: Elsewhere,
+        hash: Hash,
+        key: &[u8],
+        value: &mut Vec<u8>,
+    ) -> Option<Attempt> {
+        elsewhere.distances().find_map(|distance| {
+            match self.look_in(table, home.saturating_add(distance), hash, key, value) {
+                Looked::Found(attempt) => Some(attempt),
+                Looked::NotHere { .. } => None,
+            }
+        })
+    }
+
     /// The tables that may name a place, and its home in each. What is read here may be out of date: then the entry is
     /// not found, or found all the same.
+    #[inline]
     fn homes(&self, place: u32) -> [Option<(usize, u32)>; 2] {
         let current = usize::from(self.cells.load_acquire(at::CURRENT) != 0);
         let home_in = |table: usize| {

@@ -63,7 +63,7 @@ impl<C: Owned> Arena<C> {
     }
 
     pub(crate) fn resident_bytes(&self, segments: usize) -> usize {
-        self.plan.first_segment() * WORD
+        self.plan.start(0) * WORD
             + segments * self.plan.segment_words * WORD
             + Segments::bookkeeping_bytes(self.segments.len())
             + self.ghosts.words() * WORD

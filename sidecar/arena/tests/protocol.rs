@@ -16,7 +16,7 @@ use synapse_arena::layout::{Lane, MAGIC, Plan, VERSION, at, home, kind, state};
 use synapse_arena::reader::{Look, Reader};
 use synapse_arena::writer;
 
-const PLAN: Plan = Plan { segment_words: 256, segments: 3 };
+const PLAN: Plan = Plan::new(256, 3);
 const SEED: Seed = Seed([1, 2]);
 const BUCKETS: u32 = 8;
 const KEY: &[u8] = b"key";
