@@ -191,10 +191,17 @@ mod tests {
         let kept = results.by_ref().take_while(|recalled| *recalled == Recalled::Kept).count();
         assert!(kept > seen.len() / 3 && kept < seen.len() * 2 / 3, "{kept} of {}", seen.len());
         let (keys, colder) = (seen[..kept].iter(), &seen[kept..]);
+        let mut lost = 0;
         for (key, _) in keys {
-            small.get(&[key], 1, |_, found| assert!(found.is_some()));
+            small.get(&[key], 1, |_, found| lost += u64::from(found.is_none()));
         }
-        assert!(!colder.is_empty() && small.stats().evictions == 0);
+        // Where one bucket of the index met too many keys, one had to go.
+        let stats = small.stats();
+        assert!(
+            stats.evictions == stats.crowded_out && lost <= stats.crowded_out.min(2),
+            "{lost}, {stats:?}"
+        );
+        assert!(!colder.is_empty());
         small.audit();
     }
 
