@@ -28,7 +28,7 @@ pub const LARGEST_CAPACITY: usize = u32::MAX as usize * WORD;
 
 /// Keys that are looked up together: their lines are fetched while others are looked at. More of them would drive each
 /// other out of the processor's first cache.
-pub const BATCH: usize = 24;
+pub const BATCH: usize = 16;
 
 /// Buckets that a scan looks at, at most: so many for each entry that it is asked for...
 const SCANNED_BUCKETS: usize = 16;
@@ -239,12 +239,6 @@ impl<C: Owned> Arena<C> {
             return Ok(());
         }
         self.set(key, value, deadline, now)
-    }
-
-    /// Asks for the first line that a look-up of `key` will touch: soon it is asked for, together with others.
-    #[inline]
-    pub fn announce(&self, key: &[u8]) {
-        self.index.prefetch(&self.cells, self.seed.hash(key).place);
     }
 
     /// Guesses where the entries of at most [`BATCH`] keys are. Each pass asks for what the next one looks at: buckets,

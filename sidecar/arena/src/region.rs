@@ -1,5 +1,5 @@
-//! Where the words lie: in a memfd that other processes may map, in pages of this process alone, or on the heap. All that
-//! is `unsafe` is here.
+//! Where the words lie: in a memfd that other processes may map, in pages of this process alone, or on the heap. What is
+//! `unsafe` is here, and in the two threads that such memory has: `obituary` and `large_pages`.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::{Cell, OnceCell, RefCell};

@@ -85,9 +85,6 @@ pub trait Memory: Send + 'static {
     /// Looks up `keys` and calls `visit` once for each, in order, with its position and what is alive at `now`.
     fn get<K: AsRef<[u8]>>(&mut self, keys: &[K], now: Now, visit: impl FnMut(usize, Option<Found<'_>>));
 
-    /// This key is asked for soon, after others that are being read from the wire. Changes nothing.
-    fn announce(&self, _key: &[u8]) {}
-
     /// Stores an entry; value and deadline both replace whatever the key had. May drop other entries for room.
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Deadline, now: Now) -> Stored;
 

@@ -183,10 +183,6 @@ impl Memory for ArenaTier {
         }
     }
 
-    fn announce(&self, key: &[u8]) {
-        self.arena.announce(key);
-    }
-
     fn set(&mut self, key: &[u8], value: &[u8], deadline: Deadline, now: Now) -> Stored {
         if self.fits(key, value, deadline, now) {
             return Stored::Kept;

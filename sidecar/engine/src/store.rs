@@ -86,12 +86,6 @@ impl<M: Memory> Store<M> {
         self.lookups.misses += keys.len() as u64 - hits;
     }
 
-    /// This key is read or written soon; see [`Memory::announce`].
-    #[inline]
-    pub fn announce(&self, key: &[u8]) {
-        self.memory.announce(key);
-    }
-
     /// SET in its plainest form, of each of these keys and its value, in order: without a deadline of its own. Calls
     /// `visit` once for each, with the reply that says why it is not stored, if it is not.
     pub fn write<K: AsRef<[u8]>, V: AsRef<[u8]>>(

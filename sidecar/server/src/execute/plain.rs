@@ -53,8 +53,8 @@ impl<'a, L: Fn(&'a [u8]) -> Look<'a>> Requests<'a, L> {
         Self { look, input, taken: 0 }
     }
 
-    /// Gathers the requests of one kind that come next, and announces each key as soon as it is read.
-    fn run(&mut self, run: &mut Run<'a>, announce: impl Fn(&[u8])) -> After {
+    /// Gathers the requests of one kind that come next.
+    fn run(&mut self, run: &mut Run<'a>) -> After {
         run.clear();
         let mut seen = self.taken;
         while run.keys.len() < KEYS_AT_ONCE {
@@ -78,7 +78,6 @@ impl<'a, L: Fn(&'a [u8]) -> Look<'a>> Requests<'a, L> {
                     key
                 }
             };
-            announce(key);
             run.keys.push(key);
             seen += length;
             run.ends.push(seen);
@@ -109,7 +108,7 @@ pub(super) fn memory<'a, M: Memory>(
 ) -> Next {
     let (now, mut run) = (clock.now(), Run::new());
     loop {
-        let after = requests.run(&mut run, |key| store.announce(key));
+        let after = requests.run(&mut run);
         if !run.keys.is_empty() {
             let answered = match run.kind {
                 Kind::Reads => read(store, client, &run.keys, now, answers),
@@ -184,8 +183,7 @@ pub(super) fn near<'a, M: Memory, C: Clock>(
 ) -> Next {
     let (now, mut run) = (clock.now(), Run::new());
     loop {
-        // Its memory is behind a lock that is taken for the look-up alone.
-        let after = requests.run(&mut run, |_| {});
+        let after = requests.run(&mut run);
         if !run.keys.is_empty() && run.kind == Kind::Writes {
             return Next::Other;
         }
