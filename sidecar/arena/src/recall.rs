@@ -173,13 +173,16 @@ mod tests {
         });
         let kept = kept.count();
         assert!(kept >= seen.len() * 97 / 100, "{kept} of {}", seen.len());
-        assert_eq!(new.stats().evictions, 0);
         new.audit();
-        let mut again = visited(&mut new, 1);
-        let mut before = seen[..kept].to_vec();
-        again.sort();
-        before.sort();
-        assert!(again == before);
+        let again: HashMap<_, _> = visited(&mut new, 1).into_iter().collect();
+        let before: HashMap<_, _> = seen[..kept].iter().cloned().collect();
+        assert!(again.iter().all(|(key, entry)| before.get(key) == Some(entry)));
+        // Where one bucket of the index met too many keys, one had to go.
+        let (lost, stats) = (before.len() - again.len(), new.stats());
+        assert!(
+            stats.evictions == stats.crowded_out && lost as u64 == stats.crowded_out && lost < 3,
+            "{stats:?}"
+        );
     }
 
     #[test]

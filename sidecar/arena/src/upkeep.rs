@@ -51,7 +51,7 @@ struct Loads {
 /// not met.
 const ROOMY: Loads = Loads { full: 62, sparse: 12, aim: 31 };
 /// Where entries are evicted anyway, what the index does not take is theirs.
-const SNUG: Loads = Loads { full: 78, sparse: 60, aim: 69 };
+const SNUG: Loads = Loads { full: 75, sparse: 60, aim: 70 };
 
 /// The arena ceases to be roomy when less than one part in so many of its segments is left...
 const ROOM_ENDS: usize = 8;
