@@ -53,7 +53,9 @@ impl Failure {
             Verdict::Miss => {
                 "no value, though it was stored: give --misses count or store where a miss is right".into()
             }
-            Verdict::NoRoom => "the server has no room: give --misses store where that is right".into(),
+            Verdict::NoRoom => {
+                "the server has no room: give --misses count or store where that is right".into()
+            }
             Verdict::Right => "nothing".to_owned(),
         };
         let operation = match operation {

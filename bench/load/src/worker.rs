@@ -221,13 +221,13 @@ impl<'a> Worker<'a> {
             tally.answered(request.operation, hit, now_ns.saturating_sub(request.since_ns));
             match plan.misses {
                 _ if hit => {}
-                Misses::Count if request.operation == Operation::Get => {}
+                Misses::Count => {}
                 // What was not stored is missed again when it is asked for the next time.
                 Misses::Store if request.operation == Operation::Set => {}
                 Misses::Store => {
                     owed.push(Request { operation: Operation::Set, key: request.key, since_ns: now_ns });
                 }
-                Misses::Count | Misses::Fail => {
+                Misses::Fail => {
                     let key = encoder.key(request.key);
                     let verdict = match request.operation {
                         Operation::Get => Verdict::Miss,
