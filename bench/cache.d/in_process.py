@@ -23,4 +23,4 @@ def in_process(run):
     run.write("in-process", [
         "## Reads without a socket", "",
         "16 B keys, 64 B values, one key at a time where it does not say otherwise, processor time of the thread that reads; median of the rounds, the maps taking turns. Every map's answer",
-        "is copied into a buffer of the caller. From another process the arena is read as `SharedReader` does it, with a look at the clock for every key; together, for all of them (`Reader::get_many`).", "", *page.table(["load", "map", "ns per GET", "rounds"], rows)])
+        "is copied into a buffer of the caller. From another process the arena is read as `SharedReader` does it, with its clock; together by `Reader::get_many`.", "", *page.table(["load", "map", "ns per GET", "rounds"], rows)])

@@ -105,8 +105,9 @@ impl Plan {
         let words = words.min(MAX_WORDS);
         let wanted = (words / SEGMENTS_WANTED).next_power_of_two();
         let segment_words = wanted.clamp(SMALLEST_SEGMENT_WORDS, LARGEST_SEGMENT_WORDS);
-        let plans = (least..=words / segment_words).rev().map(|segments| Self::new(segment_words, segments));
-        plans.into_iter().find(|plan| plan.words() <= words)
+        let mut plans =
+            (least..=words / segment_words).rev().map(|segments| Self::new(segment_words, segments));
+        plans.find(|plan| plan.words() <= words)
     }
 
     /// The plan of somebody else's memory, as its control words say.
