@@ -49,8 +49,18 @@ pub fn handle(out: &mut impl Sink, bytes: &Bytes) {
 }
 
 /// Writes a bulk string.
+#[inline]
 pub fn bulk(out: &mut BytesMut, bytes: &[u8]) {
-    head(out, b'$', bytes.len());
+    match short_head(bytes.len()) {
+        Some((head, used)) => {
+            out.reserve(head.len() + bytes.len() + 2);
+            // A copy of a fixed size is a single store.
+            let end = out.len() + used;
+            out.put_slice(&head);
+            out.truncate(end);
+        }
+        None => head(out, b'$', bytes.len()),
+    }
     finish(out, bytes);
 }
 
@@ -93,6 +103,27 @@ fn head(out: &mut BytesMut, kind: u8, length: usize) {
     line(out, kind, itoa::Buffer::new().format(length).as_bytes());
 }
 
+/// `$`, the digits of a length below 10,000 and the end of the line, and how many of these bytes that are.
+#[inline]
+fn short_head(length: usize) -> Option<([u8; 8], usize)> {
+    let (digits, mut left) = match length {
+        0..10 => (1, length),
+        10..100 => (2, length),
+        100..1000 => (3, length),
+        1000..10_000 => (4, length),
+        _ => return None,
+    };
+    let mut head = *b"$0000\r\n\0";
+    for place in (1..=digits).rev() {
+        head[place] = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
+    head[digits + 1] = b'\r';
+    head[digits + 2] = b'\n';
+    Some((head, digits + 3))
+}
+
+#[inline]
 fn finish(out: &mut BytesMut, bytes: &[u8]) {
     out.reserve(bytes.len() + 2);
     out.put_slice(bytes);
@@ -121,6 +152,15 @@ mod tests {
         assert_eq!(both(&Reply::Double(1.5)), ["$3\r\n1.5\r\n", ",1.5\r\n"]);
         assert_eq!(both(&Reply::Nil), ["$-1\r\n", "_\r\n"]);
         assert_eq!(both(&Reply::NilArray), ["*-1\r\n", "_\r\n"]);
+    }
+
+    #[test]
+    fn bulks_of_every_length() {
+        for length in (0..1100).chain([9999, 10_000, 123_456]) {
+            let mut out = BytesMut::from(&b"before"[..]);
+            bulk(&mut out, &vec![b'v'; length]);
+            assert_eq!(out, format!("before${length}\r\n{}\r\n", "v".repeat(length)));
+        }
     }
 
     #[test]
