@@ -11,6 +11,8 @@ from rounds import figures
 from sockets import KINDS
 
 HOG = 10_000
+# Of the other's requests in bytes, at once: a longer write keeps the generators' core, where the kernel is never interrupted.
+WRITE = 16 << 10
 # Until the hog has the server busy, and as long as it goes on after the other has ended.
 LEAD, TRAIL = 0.3, 0.7
 GOAL = 2.0
@@ -44,7 +46,7 @@ class Neighbours:
     def beside(self, other, words, one):
         """The same, while another connection does this at `other`'s server; its report is in the report."""
         length = self.run.generator.seconds + LEAD + TRAIL
-        load = (*self.keys, "--connections", 1, "--pipeline", HOG, "--no-fill", *words)
+        load = (*self.keys, "--connections", 1, "--pipeline", HOG, "--write", WRITE, "--no-fill", *words)
         hog = self.run.generator.start(self.servers[other.kind], other, *load, seconds=length, warmup=0)
         time.sleep(LEAD)
         found = self.alone(one, warmup=0)
@@ -86,7 +88,8 @@ def fairness(run):
     run.say("p99 beside a connection with 10,000 in flight, to that alone: " + ", ".join(f"{name} {ratio:.1f}" for name, ratio in worst.items()))
     explained = [
         "Its generator has its core before the other one's. The control asks a bare server that has the core before the server under test, while that one is",
-        "driven in the same way: what is left of the ratio there is the machine's and the generator's.", ""] if control else []
+        "driven in the same way: what is left of the ratio there is the machine's and the generator's. So that the other one can be interrupted, it writes",
+        f"{WRITE >> 10} KiB at a time: a longer write ends when the server has read it, and a kernel without preemption gives nobody else the core until then.", ""] if control else []
     head = ["server", "beside", "p50, us", "p99, us", "control: p99 of a bare server, us", "the other's requests per second"]
     run.write("fairness", [
         "## Fairness between connections", "",

@@ -126,6 +126,10 @@ pub(crate) struct Args {
     /// Never sleep while waiting for answers: takes the generator's waking up out of the latencies, and a whole core
     #[arg(long, help_heading = "Run")]
     pub(crate) spin: bool,
+    /// The most bytes of one write: where a kernel is never interrupted, a write keeps its core to itself for as long as the
+    /// server reads as fast as it is written to [default: all that is due]
+    #[arg(long, value_name = "BYTES", help_heading = "Run")]
+    pub(crate) write: Option<usize>,
     /// Seconds without any answer after which the server is given up
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0, help_heading = "Run")]
     pub(crate) timeout: f64,

@@ -26,6 +26,8 @@ pub(crate) struct Connection {
     /// Requests that are due but not yet sent.
     pub(crate) waiting: VecDeque<Request>,
     input: Input,
+    /// The most bytes of one write.
+    most: usize,
     out: Vec<u8>,
     written: usize,
     expected: VecDeque<Request>,
@@ -34,12 +36,13 @@ pub(crate) struct Connection {
 // === impl Connection ===
 
 impl Connection {
-    /// A connection on a stream that was just opened.
-    pub(crate) fn new(stream: Stream) -> Self {
+    /// A connection on a stream that was just opened, which writes at most so many bytes at once.
+    pub(crate) fn new(stream: Stream, most: usize) -> Self {
         Self {
             stream,
             waiting: VecDeque::new(),
             input: Input::default(),
+            most,
             out: Vec::new(),
             written: 0,
             expected: VecDeque::new(),
@@ -63,7 +66,8 @@ impl Connection {
     /// When the connection broke.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         while self.written < self.out.len() {
-            match self.stream.write(&self.out[self.written..]) {
+            let rest = &self.out[self.written..];
+            match self.stream.write(&rest[..rest.len().min(self.most)]) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -42,6 +42,7 @@ pub(crate) struct Plan {
     pub(crate) requests: u64,
     pub(crate) threads: usize,
     pub(crate) spin: bool,
+    pub(crate) write: usize,
     pub(crate) timeout: Duration,
     pub(crate) seed: u64,
 }
@@ -82,6 +83,7 @@ impl Plan {
         must((1..=MOST_KEYS).contains(&args.keys), "--keys: from 1 to 268435456");
         must(args.drift != Some(0), "--drift: at least 1 request");
         must(args.requests != Some(0), "--requests: at least 1");
+        must(args.write != Some(0), "--write: at least 1 byte");
         must(seconds(args.warmup).is_ok(), "--warmup: a number of seconds");
         must(args.seconds > 0.0 && seconds(args.seconds).is_ok(), "--seconds: a number of seconds above 0");
         must(args.timeout > 0.0 && seconds(args.timeout).is_ok(), "--timeout: a number of seconds above 0");
@@ -126,6 +128,7 @@ impl Plan {
             requests: args.requests.unwrap_or(u64::MAX),
             threads: args.threads,
             spin: args.spin,
+            write: args.write.unwrap_or(usize::MAX),
             timeout: seconds(args.timeout).unwrap_or_default(),
             seed: args.seed,
         })
@@ -163,8 +166,9 @@ mod tests {
     #[test]
     fn all_problems_are_told_together() {
         let problems =
-            plan(&["--gets", "2", "--key-size", "3", "--pipeline", "0", "--scan", "0.1"]).unwrap_err();
-        for name in ["--gets", "--key-size", "--pipeline", "--scan"] {
+            plan(&["--gets", "2", "--key-size", "3", "--pipeline", "0", "--scan", "0.1", "--write", "0"])
+                .unwrap_err();
+        for name in ["--gets", "--key-size", "--pipeline", "--scan", "--write"] {
             assert!(problems.contains(name), "{name}: {problems}");
         }
         assert!(plan(&["--key-size", "9", "--keys", "100001"]).unwrap_err().contains("--key-size"));

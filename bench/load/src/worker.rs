@@ -75,7 +75,7 @@ impl<'a> Worker<'a> {
                     Token(number),
                     Interest::READABLE | Interest::WRITABLE,
                 )?;
-                Ok(Connection::new(stream))
+                Ok(Connection::new(stream, plan.write))
             })
             .enumerate()
             .map(|(number, opened)| {

@@ -46,7 +46,7 @@ fn redis_and_the_sidecar_answer_every_mix_rightly() {
     let loads: [&[&str]; 7] = [
         &["--connections", "1", "--keys", "1000"],
         &["--pipeline", "16", "--keys", "1000", "--gets", "0.5"],
-        &["--pipeline", "100", "--keys", "1000", "--gets", "0", "--threads", "2"],
+        &["--pipeline", "100", "--keys", "1000", "--gets", "0", "--threads", "2", "--write", "100"],
         &["--pipeline", "3", "--keys", "500", "--size", "10..1Mi", "--gets", "0.8", "--connections", "4"],
         &["--rate", "2000", "--keys", "1000", "--gets", "0.9", "--popularity", "zipf:0.99"],
         &["--rate", "2000", "--arrivals", "even", "--keys", "1000", "--spin", "--generation", "7"],
