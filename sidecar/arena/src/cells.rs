@@ -75,9 +75,10 @@ pub trait Owned: Cells {
     /// Gives the pages of these words back to the kernel; they read as 0 afterwards. False when they stay.
     fn release(&self, at: usize, words: usize) -> bool;
 
-    /// The first `words` are in use, and so many that larger pages are worth their while, where the kernel has them: fewer
-    /// entries in the processor's tables find more memory.
-    fn enlarge_pages(&self, words: usize) {
-        let _ = words;
+    /// These words, of no use or given back before, are used from now on, as the last of `resident` words: once those are
+    /// worth their while, larger pages are asked for where the kernel has them. Fewer entries in the processor's tables find
+    /// more memory then.
+    fn occupy(&self, at: usize, words: usize, resident: usize) {
+        let _ = (at, words, resident);
     }
 }

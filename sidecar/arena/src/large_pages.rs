@@ -14,8 +14,8 @@ pub(crate) const LARGE_PAGE: usize = 2 << 20;
 /// Bytes that lie in the first of the small ones.
 const SMALL_PAGE: usize = 4 << 10;
 
-/// What the thread needs.
-const STACK_BYTES: usize = 64 << 10;
+/// Room for what an allocator does in a thread that is new to it; what is not touched costs nothing.
+const STACK_BYTES: usize = 256 << 10;
 
 /// Asks for large pages until it is dropped.
 #[derive(Debug)]
@@ -81,14 +81,22 @@ fn enlarge(mapping: &Mapping, numbers: &Receiver<usize>) {
         let page = mapping.0.as_ptr().wrapping_byte_add(number * LARGE_PAGE);
         // What is all a hole is not enlarged. Neither changes what can be read, and where the kernel has no large page,
         // or none now, this one stays in small ones.
-        advise(page, SMALL_PAGE, libc::MADV_POPULATE_WRITE);
-        advise(page, LARGE_PAGE, libc::MADV_COLLAPSE);
+        let _ = advise(page, SMALL_PAGE, libc::MADV_POPULATE_WRITE);
+        let _ = collapse(page);
     }
 }
 
+/// Asks for the large page that begins here.
+pub(crate) fn collapse(page: *mut AtomicU64) -> io::Result<()> {
+    advise(page, LARGE_PAGE, libc::MADV_COLLAPSE)
+}
+
 #[expect(unsafe_code, reason = "a piece of advice that rustix does not know")]
-fn advise(at: *mut AtomicU64, bytes: usize, advice: libc::c_int) {
-    // SAFETY: the bytes lie in the mapping, by the contract of `LargePages::of`, and the advice is one of both that are
-    // given above.
-    let _ = unsafe { libc::madvise(at.cast(), bytes, advice) };
+fn advise(at: *mut AtomicU64, bytes: usize, advice: libc::c_int) -> io::Result<()> {
+    // SAFETY: the advice is one of both that are given above, and neither changes what can be read; where nothing is
+    // mapped, the kernel answers with an error.
+    match unsafe { libc::madvise(at.cast(), bytes, advice) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

@@ -26,4 +26,5 @@ pub mod region;
 mod segments;
 pub mod stats;
 pub mod upkeep;
+mod windows;
 pub mod writer;

@@ -2,7 +2,7 @@
 //! `unsafe` is here, and in the two threads that such memory has: `obituary` and `large_pages`.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,11 +17,15 @@ use rustix::param::page_size;
 use crate::cells::{Cells, Owned};
 use crate::large_pages::{LARGE_PAGE, LargePages};
 use crate::obituary::Obituary;
+use crate::windows::Windows;
 
 /// Bytes in a word.
 pub const WORD: usize = size_of::<u64>();
 
 const LINE: usize = 64;
+
+/// Larger pages are asked for when so many bytes are in use: before that, one of them (2 MiB) would be a large part.
+const SMALL_PAGES_BYTES: usize = 4 << 20;
 
 /// A piece of memory of fixed length, all zero at first.
 pub struct Region {
@@ -33,9 +37,7 @@ pub struct Region {
 enum Backing {
     Heap,
     /// Mapped, of this process alone.
-    Private {
-        has_large_pages: Cell<bool>,
-    },
+    Private(RefCell<Windows>),
     Memfd {
         fd: OwnedFd,
         /// Says in the memory when this process has ended; once it is shared.
@@ -81,7 +83,7 @@ impl Region {
         Ok(Self {
             base: mapped(base)?,
             words,
-            backing: Backing::Private { has_large_pages: Cell::new(false) },
+            backing: Backing::Private(RefCell::new(Windows::over(base.addr(), bytes))),
         })
     }
 
@@ -153,9 +155,9 @@ impl Region {
     #[expect(unsafe_code, reason = "madvise")]
     fn advise(&self, at: usize, words: usize, advice: Advice) -> bool {
         let range = &self.cells()[at..at + words];
-        // SAFETY: the range lies in this mapping, by the line above. Of the two pieces of advice that are given, one
-        // changes nothing that can be read; after the other the words read as 0, which is what a store of 0 to each of
-        // them would do, and nobody borrows their bytes, by the contract of `Owned::bytes`.
+        // SAFETY: the range lies in this mapping, by the line above. Of the three pieces of advice that are given, two are
+        // of the size of pages and change nothing that can be read; after the third the words read as 0, which is what a
+        // store of 0 to each of them would do, and nobody borrows their bytes, by the contract of `Owned::bytes`.
         unsafe { rustix::mm::madvise(range.as_ptr().cast_mut().cast(), size_of_val(range), advice) }.is_ok()
     }
 
@@ -246,29 +248,35 @@ impl Owned for Region {
                 let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
                 rustix::fs::fallocate(fd, punch, (at * WORD) as u64, (words * WORD) as u64).is_ok()
             }
-            Backing::Private { .. } => self.advise(at, words, Advice::LinuxDontNeed),
+            Backing::Private(windows) => {
+                for window in windows.borrow_mut().release(at, words) {
+                    self.advise(window.start, window.len(), Advice::LinuxNoHugepage);
+                }
+                self.advise(at, words, Advice::LinuxDontNeed)
+            }
             Backing::Heap | Backing::Borrowed => false,
         }
     }
 
     #[expect(unsafe_code, reason = "hands the mapping to a thread")]
-    fn enlarge_pages(&self, words: usize) {
+    fn occupy(&self, at: usize, words: usize, resident: usize) {
+        let are_worthwhile = resident * WORD > SMALL_PAGES_BYTES;
         match &self.backing {
-            Backing::Private { has_large_pages } => {
-                if !has_large_pages.replace(true) {
-                    // Where the kernel has no larger pages, the small ones do.
-                    self.advise(0, self.words, Advice::LinuxHugepage);
+            Backing::Private(windows) => {
+                // Where the kernel has no larger pages, the small ones do.
+                for window in windows.borrow_mut().occupy(at, words, are_worthwhile) {
+                    self.advise(window.start, window.len(), Advice::LinuxHugepage);
                 }
             }
-            Backing::Memfd { large_pages, .. } => {
+            Backing::Memfd { large_pages, .. } if are_worthwhile => {
                 // SAFETY: `memfd` mapped as many bytes from the beginning of one, shared and writable, and `drop` ends the
                 // thread before it unmaps them.
                 let of = || unsafe { LargePages::of(self.base, self.words * WORD) };
                 if let Some(large_pages) = large_pages.get_or_init(|| of().map(RefCell::new).ok()) {
-                    large_pages.borrow_mut().reach(words * WORD);
+                    large_pages.borrow_mut().reach((at + words) * WORD);
                 }
             }
-            Backing::Heap | Backing::Borrowed => {}
+            Backing::Memfd { .. } | Backing::Heap | Backing::Borrowed => {}
         }
     }
 }
@@ -349,7 +357,11 @@ fn heap_layout(words: usize) -> Layout {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
     use super::*;
+    use crate::large_pages;
 
     #[test]
     fn a_region_begins_as_zeros_and_lends_the_bytes_of_its_words() {
@@ -387,7 +399,7 @@ mod tests {
             region.store((1 << 20) - 1, 8);
             assert!(region.release(512, 512));
             assert_eq!((region.load(512), region.load((1 << 20) - 1)), (0, 8), "enlarged: {is_enlarged}");
-            region.enlarge_pages(1 << 20);
+            region.occupy(0, 1 << 20, 1 << 20);
         }
         assert!(region.share().unwrap().is_none());
     }
@@ -400,7 +412,7 @@ mod tests {
         assert!(region.base.addr().get().is_multiple_of(LARGE_PAGE));
         let reader = Region::map_shared(region.share().unwrap().unwrap()).unwrap();
         for used in [1, LARGE_PAGE / WORD, WORDS] {
-            region.enlarge_pages(used);
+            region.occupy(0, used, WORDS);
             // The other thread is at it, or will be.
             for round in 0..20 {
                 (0..WORDS).step_by(61).for_each(|at| region.store(at, (at + round) as u64));
@@ -409,6 +421,36 @@ mod tests {
         }
         drop(region);
         assert_eq!(reader.load(61), 80);
+    }
+
+    /// Kilobytes of the mapping at `base` that lie in large pages.
+    fn in_large_pages(base: usize) -> u64 {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let beginning = format!("{base:x}-");
+        let ours = maps.lines().skip_while(|line| !line.starts_with(&beginning));
+        let count = ours.map(str::split_whitespace).find_map(|mut words| {
+            (words.next() == Some("ShmemPmdMapped:")).then(|| words.next().unwrap().parse().unwrap())
+        });
+        count.expect("the kernel says how shared memory is mapped")
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "the kernel's memory")]
+    fn what_is_shared_lies_in_large_pages_where_the_kernel_has_them() {
+        let scratch = Region::memfd(LARGE_PAGE / WORD).unwrap();
+        scratch.store(0, 1);
+        if let Err(why) = large_pages::collapse(scratch.base.as_ptr()) {
+            return eprintln!("not looked at: this kernel gives no large page to a memfd ({why})");
+        }
+        assert_eq!(in_large_pages(scratch.base.addr().get()), LARGE_PAGE as u64 >> 10);
+        let region = Region::memfd(3 * LARGE_PAGE / WORD + 1024).unwrap();
+        region.occupy(0, LARGE_PAGE / WORD + 1, SMALL_PAGES_BYTES);
+        let base = region.base.addr().get();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while in_large_pages(base) < (2 * LARGE_PAGE as u64) >> 10 {
+            assert!(Instant::now() < deadline, "{} KiB are in large pages", in_large_pages(base));
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]

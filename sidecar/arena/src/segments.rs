@@ -4,13 +4,9 @@ use crate::cells::Owned;
 use crate::entry::NEVER;
 use crate::eviction::LATE;
 use crate::layout::{Plan, kind};
-use crate::region::WORD;
 use crate::writer::{begin, retire};
 
 const NONE: u32 = u32::MAX;
-
-/// Larger pages are asked for when so many bytes are in use: before that, one of them (2 MiB) would be a large part.
-const SMALL_PAGES_BYTES: usize = 4 << 20;
 
 /// What a segment is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,9 +129,8 @@ impl Segments {
             Some(segment) => segment,
             None => {
                 let segment = self.untouched.pop()?;
-                if self.resident() * plan.segment_words * WORD > SMALL_PAGES_BYTES {
-                    cells.enlarge_pages(plan.start(segment as usize) + plan.segment_words);
-                }
+                let resident = self.resident() * plan.segment_words;
+                cells.occupy(plan.start(segment as usize), plan.segment_words, resident);
                 segment
             }
         };
