@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
-/// What the thread needs, which does nothing but wait.
-const STACK_BYTES: usize = 64 << 10;
+/// Room for what an allocator does in a thread that is new to it; what is not touched costs nothing, and the thread only waits.
+const STACK_BYTES: usize = 256 << 10;
 
 /// A word that is watched over; no longer when this is dropped, and then the word is 0 again.
 #[derive(Debug)]

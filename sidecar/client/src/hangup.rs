@@ -8,7 +8,7 @@ use std::thread;
 use rustix::event::{PollFd, PollFlags, poll};
 
 /// What a thread of this crate needs, which does nothing but wait.
-const STACK_BYTES: usize = 64 << 10;
+const STACK_BYTES: usize = 256 << 10;
 
 /// Watches one connection, until it ends.
 #[derive(Debug, Clone)]

@@ -13,15 +13,12 @@ pub const ENTRY_OVERHEAD_BYTES: usize = 400;
 /// What a deadline costs beside that, in bytes: its place in the order of deadlines.
 pub const DEADLINE_OVERHEAD_BYTES: usize = 80;
 
-/// The allocator lays several objects of up to so many bytes into one page, which stays while one of them is left. After
-/// sizes have shifted for a while, so many eighths of the objects' bytes are resident beside them.
-const SHARED_PAGES: [(usize, usize); 2] = [(128 << 10, 5), (512 << 10, 10)];
-
-/// What is larger has pages of its own: its size is rounded up by this share at most, ...
+/// What the allocator rounds a size up by: at most this share, ...
 const SLACK_SHARE: usize = 8;
 
-/// ... and by so many bytes at most.
-pub const MOST_SLACK_BYTES: usize = 64 << 10;
+/// ... and so many bytes: what is larger than a few pages has pages of its own, and those that nothing was written to cost
+/// nothing.
+pub const MOST_SLACK_BYTES: usize = 8 << 10;
 
 /// A value is kept in the buffer in which it came unless more than this share of that is something else.
 const WASTE_SHARE: usize = 8;
@@ -115,10 +112,10 @@ impl LargeTier {
             self.remove_id(before);
         }
         let id = before.unwrap_or_else(|| (self.place(key), Bytes::copy_from_slice(key)));
-        if least(key.len(), held, deadline) > self.capacity_bytes {
+        let weight = weight(key.len(), held, deadline);
+        if weight > self.capacity_bytes {
             return Stored::TooLarge;
         }
-        let weight = weight(key.len(), held, deadline).min(self.capacity_bytes);
         while self.bytes + weight > self.capacity_bytes
             && let Some((_, oldest)) = self.uses.first_key_value()
         {
@@ -167,7 +164,7 @@ impl Memory for LargeTier {
 
     fn keep(&mut self, key: &[u8], value: &Bytes, held: usize, deadline: Deadline, now: Now) -> Stored {
         let wasted = held.saturating_sub(value.len());
-        let fits = least(key.len(), held, deadline) <= self.capacity_bytes;
+        let fits = weight(key.len(), held, deadline) <= self.capacity_bytes;
         match held > 0 && wasted <= held / WASTE_SHARE && fits {
             true => self.store(key, held.max(value.len()), || value.clone(), deadline),
             false => self.set(key, value, deadline, now),
@@ -221,11 +218,10 @@ impl Memory for LargeTier {
     }
 
     fn recall(&mut self, kept: Kept<'_>, now: Now) -> Recalled {
-        let (key_len, value_len) = (kept.key.len(), kept.value.len());
-        if kept.deadline.is_past(now) || least(key_len, value_len, kept.deadline) > self.capacity_bytes {
+        let weight = weight(kept.key.len(), kept.value.len(), kept.deadline);
+        if kept.deadline.is_past(now) || weight > self.capacity_bytes {
             return Recalled::Unfit;
         }
-        let weight = weight(key_len, value_len, kept.deadline).min(self.capacity_bytes);
         if self.bytes + weight > self.capacity_bytes {
             return Recalled::Full;
         }
@@ -257,17 +253,9 @@ impl Memory for LargeTier {
     }
 }
 
-/// What an entry of this size costs at least, in bytes. One that would be more than all of the budget is not held.
-fn least(key_len: usize, held: usize, deadline: Deadline) -> u64 {
+/// What an entry of this size is charged, in bytes. One that would be more than all of the budget is not held.
+fn weight(key_len: usize, held: usize, deadline: Deadline) -> u64 {
     let ordered = if deadline == Deadline::NEVER { 0 } else { DEADLINE_OVERHEAD_BYTES };
     let bytes = key_len + held;
     (bytes + (bytes / SLACK_SHARE).min(MOST_SLACK_BYTES) + ENTRY_OVERHEAD_BYTES + ordered) as u64
-}
-
-/// What an entry of this size is charged, in bytes.
-fn weight(key_len: usize, held: usize, deadline: Deadline) -> u64 {
-    let bytes = key_len + held;
-    let shared = SHARED_PAGES.into_iter().find(|(most, _)| bytes <= *most);
-    let in_vain = shared.map_or(0, |(_, eighths)| bytes * eighths / 8);
-    least(key_len, held, deadline).max((bytes + in_vain) as u64)
 }

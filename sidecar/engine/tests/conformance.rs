@@ -30,8 +30,8 @@ impl Tier for LargeTier {
 }
 
 impl Tier for ArenaTier {
-    /// An eighth more is charged for what the allocator rounds up.
-    const LARGEST: usize = (8 * (CAPACITY as usize / 2 - ENTRY_OVERHEAD_BYTES) + 7) / 9;
+    /// Large objects may take half.
+    const LARGEST: usize = CAPACITY as usize / 2 - ENTRY_OVERHEAD_BYTES - MOST_SLACK_BYTES;
 
     fn new() -> Self {
         ArenaTier::new(CAPACITY).expect("a capacity that an arena can have")
