@@ -108,6 +108,11 @@ impl Intake {
         let _ = self.hold();
     }
 
+    /// Whether no large request has begun.
+    pub(crate) fn is_gathered(&self) -> bool {
+        self.kind == Kind::Gathered
+    }
+
     /// The size of the room in which lies what was taken since this was last asked; 0 when it was not a room.
     pub(crate) fn held(&mut self) -> usize {
         std::mem::take(&mut self.held)

@@ -74,6 +74,14 @@ impl Outbox {
         Rest { pieces, bytes: self.len() }
     }
 
+    /// So many bytes of what lies in one piece are written.
+    pub(crate) fn sent(&mut self, count: usize) {
+        self.small.advance(count);
+        if self.small.is_empty() {
+            self.clear();
+        }
+    }
+
     /// Has room for small answers, before there are any.
     pub(crate) fn open(&mut self) {
         if self.small.capacity() == 0 {

@@ -57,6 +57,8 @@ pub(crate) struct Session<S> {
     reads_left: usize,
     /// Whether the last read filled its room: then there is more, and others have their turn first.
     is_filled: bool,
+    /// Whether something was read since the input was last looked at.
+    is_ahead: bool,
     /// Bytes that a request whose beginning has come still lacks, as far as that is known.
     missing: usize,
 }
@@ -66,7 +68,16 @@ impl<S: Stream> Session<S> {
     pub(crate) fn new(stream: S, executor: Executor, share: Share, drain: &Drain) -> Self {
         let rooms = Arc::clone(&executor.backend().rooms);
         let (input, reads_left) = (Intake::new(rooms, share), READS_WHILE_DRAINING);
-        Self { stream, executor, input, drain: drain.watch(), reads_left, is_filled: false, missing: 0 }
+        Self {
+            stream,
+            executor,
+            input,
+            drain: drain.watch(),
+            reads_left,
+            is_filled: false,
+            is_ahead: false,
+            missing: 0,
+        }
     }
 
     /// Serves the client until it leaves, says something that ends the connection, or the server drains.
@@ -74,11 +85,12 @@ impl<S: Stream> Session<S> {
     /// # Errors
     /// When the connection breaks.
     pub(crate) async fn run(mut self) -> io::Result<()> {
+        let mut nothing = self.outbox();
         let wire = loop {
             if let Some(wire) = detect(&self.input) {
                 break wire;
             }
-            if !self.read().await? {
+            if !self.read(&mut nothing).await? {
                 return Ok(());
             }
         };
@@ -103,16 +115,15 @@ impl<S: Stream> Session<S> {
         let (mut decoder, mut batch) = (resp::request::Decoder::default(), Batch::default());
         let mut answers = RespAnswers { out: self.outbox() };
         loop {
-            let held = self.input.len();
-            let front = self.front(resp::plain::look, &mut answers).await?;
-            if self.input.len() != held || front == Front::Over {
+            let (taken, front) = self.front(resp::plain::look, &mut answers).await?;
+            if taken > 0 || front == Front::Over {
                 // What it knows of the beginning of the input is no longer the beginning, or not needed.
                 decoder.reset();
             }
             if front == Front::Over {
                 self.write(&mut answers.out).await?;
-                if !self.read().await? {
-                    return Ok(());
+                if !self.read(&mut answers.out).await? {
+                    return self.write_all(&mut answers.out).await;
                 }
                 continue;
             }
@@ -126,8 +137,8 @@ impl<S: Stream> Session<S> {
                 after = After::Close;
             }
             self.write(&mut answers.out).await?;
-            if after == After::Close || !self.read().await? {
-                return Ok(());
+            if after == After::Close || !self.read(&mut answers.out).await? {
+                return self.write_all(&mut answers.out).await;
             }
         }
     }
@@ -135,10 +146,10 @@ impl<S: Stream> Session<S> {
     async fn frames(&mut self) -> io::Result<()> {
         let (mut batch, mut answers) = (Batch::default(), FrameAnswers { out: self.outbox() });
         loop {
-            if self.front(frame::look, &mut answers).await? == Front::Over {
+            if let (_, Front::Over) = self.front(frame::look, &mut answers).await? {
                 self.write(&mut answers.out).await?;
-                if !self.read().await? {
-                    return Ok(());
+                if !self.read(&mut answers.out).await? {
+                    return self.write_all(&mut answers.out).await;
                 }
                 continue;
             }
@@ -162,7 +173,7 @@ impl<S: Stream> Session<S> {
                 self.execute(&mut batch, &mut answers).await?;
                 match decoded {
                     Ok(Some(frame::Request::Map)) => {
-                        self.write(&mut answers.out).await?;
+                        self.write_all(&mut answers.out).await?;
                         self.hand_over_memory(&mut answers.out.small).await?;
                     }
                     Ok(Some(frame::Request::Served { hits, sample })) => {
@@ -181,8 +192,8 @@ impl<S: Stream> Session<S> {
                 }
             }
             self.write(&mut answers.out).await?;
-            if after == After::Close || !self.read().await? {
-                return Ok(());
+            if after == After::Close || !self.read(&mut answers.out).await? {
+                return self.write_all(&mut answers.out).await;
             }
         }
     }
@@ -201,7 +212,7 @@ impl<S: Stream> Session<S> {
                     Ok(http::request::Step::Request(request)) => {
                         let held = self.input.held();
                         http_cache::serve(&mut self.executor, &request, held, &mut out).await;
-                        self.write(&mut out).await?;
+                        self.write_all(&mut out).await?;
                         if !request.head.keep_alive {
                             after = After::Close;
                             break;
@@ -214,24 +225,25 @@ impl<S: Stream> Session<S> {
                     }
                 }
             }
-            self.write(&mut out).await?;
-            if after == After::Close || !self.read().await? {
+            self.write_all(&mut out).await?;
+            if after == After::Close || !self.read(&mut out).await? {
                 return Ok(());
             }
         }
     }
 
-    /// Answers the plain requests at the front of the input, and says what comes after them.
+    /// Answers the plain requests at the front of the input, and says how many bytes those were and what comes after them.
     async fn front(
         &mut self,
         look: impl Fn(&[u8]) -> Look<'_> + Copy,
         answers: &mut (impl Answers + AsMut<Outbox>),
-    ) -> io::Result<Front> {
-        let begun = Instant::now();
+    ) -> io::Result<(usize, Front)> {
+        let (begun, mut taken) = (Instant::now(), 0);
         loop {
             answers.as_mut().open();
             let done = self.executor.front(look, &self.input, answers);
             self.input.advance(done.taken);
+            taken += done.taken;
             match done.next {
                 Next::Full => {
                     self.write(answers.as_mut()).await?;
@@ -242,7 +254,7 @@ impl<S: Stream> Session<S> {
                         self.executor.client().metrics().took(begun.elapsed());
                     }
                     self.missing = if let Next::Part(missing) = next { missing } else { 0 };
-                    return Ok(if self.missing > 0 { Front::Over } else { Front::Other });
+                    return Ok((taken, if self.missing > 0 { Front::Over } else { Front::Other }));
                 }
             }
         }

@@ -1,10 +1,11 @@
 //! How bytes come and go: room that follows what a client says, answers that most often leave at once.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -17,13 +18,20 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::Session;
-use crate::answers::{Answers, RespAnswers};
+use crate::answers::{Answers, OUTBOX_BYTES, RespAnswers};
 use crate::handover::Stream;
 use crate::http_cache;
+use crate::intake::Intake;
 use crate::outbox::Outbox;
 
 /// As much is read in one turn: a client that says more waits until all others had theirs.
 const TURN_BYTES: usize = 8 << 10;
+
+/// As much is taken in of what a client says before it listens to answers that are many already.
+const AHEAD_BYTES: usize = 4 << 20;
+
+/// Pieces of answers that one write takes.
+const SLICES: usize = 16;
 
 /// As much is read at once of what a client says whose request was refused.
 const REFUSED_BYTES: usize = 16 << 10;
@@ -63,7 +71,7 @@ impl<S: Stream> Session<S> {
             Wire::Http => http_cache::refuse(TOO_LARGE, why, &mut out.small),
         }
         self.input.clear();
-        self.write(&mut out).await?;
+        self.write_all(&mut out).await?;
         self.stream.shutdown().await?;
         let (mut rest, mut left) = (vec![0; REFUSED_BYTES], MAX_REQUEST_BYTES);
         while left > 0 && !self.drain.is_over() {
@@ -107,44 +115,60 @@ impl<S: Stream> Session<S> {
         Ok(())
     }
 
+    /// Writes as many of the answers as the client takes at once. The others go with later ones or while more is waited for;
+    /// when they have become many, they are waited for here.
     pub(super) async fn write(&mut self, out: &mut Outbox) -> io::Result<()> {
-        match out.whole() {
-            Some([]) => {}
-            Some(whole) => {
-                // Most answers go at once.
-                let sent = match self.stream.send_now(whole) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                    sent => sent?,
-                };
-                if sent < whole.len() {
-                    self.write_rest(&mut &whole[sent..]).await?;
-                }
+        if let Some(whole) = out.whole() {
+            if whole.is_empty() {
+                return Ok(());
             }
-            None => self.write_rest(&mut out.pieces()).await?,
+            // Most answers go at once.
+            let sent = match self.stream.send_now(whole) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                sent => sent?,
+            };
+            out.sent(sent);
+            if out.len() < OUTBOX_BYTES {
+                return Ok(());
+            }
+        }
+        self.write_all(out).await
+    }
+
+    /// Writes all answers. What the client says in the meantime is heard, but not answered: most who send many requests at
+    /// once listen only when all are sent.
+    pub(super) async fn write_all(&mut self, out: &mut Outbox) -> io::Result<()> {
+        let rest = &mut out.pieces();
+        let written = tokio::select! {
+            biased;
+            written = poll_fn(|cx| match write_some(&mut self.stream, rest, cx) {
+                Poll::Pending => {
+                    self.is_ahead |= hear(&mut self.stream, &mut self.input, cx);
+                    Poll::Pending
+                }
+                written => written,
+            }) => Some(written),
+            () = &mut self.drain => None,
+        };
+        match written {
+            Some(written) => written?,
+            // One client that does not read must not hold up the end for the whole grace period.
+            None => timeout(DRAIN_WRITE, self.stream.write_all_buf(rest)).await??,
         }
         out.clear();
         Ok(())
     }
 
-    async fn write_rest(&mut self, rest: &mut impl Buf) -> io::Result<()> {
-        let written = tokio::select! {
-            biased;
-            written = self.stream.write_all_buf(rest) => Some(written),
-            () = &mut self.drain => None,
-        };
-        match written {
-            Some(written) => written,
-            // One client that does not read must not hold up the end for the whole grace period.
-            None => timeout(DRAIN_WRITE, self.stream.write_all_buf(rest)).await?,
+    /// Reads on, and writes `out` as far as the client takes it meanwhile; false when the client has said all, or the server
+    /// drains and nothing more is there.
+    pub(super) async fn read(&mut self, out: &mut Outbox) -> io::Result<bool> {
+        if std::mem::take(&mut self.is_ahead) {
+            return Ok(true);
         }
-    }
-
-    /// Reads on; false when the client has said all, or the server drains and nothing more is there.
-    pub(super) async fn read(&mut self) -> io::Result<bool> {
         let is_large = self.missing >= LARGE_BYTES;
         loop {
             let held = self.input.len();
-            if !self.read_once().await? {
+            if !self.read_once(out).await? {
                 return Ok(false);
             }
             let read = self.input.len() - held;
@@ -156,16 +180,26 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    async fn read_once(&mut self) -> io::Result<bool> {
+    async fn read_once(&mut self, out: &mut Outbox) -> io::Result<bool> {
         if std::mem::take(&mut self.is_filled) {
             give_way().await;
         }
-        let most = self.input.make_room(self.missing, TURN_BYTES)?;
+        let most = match self.input.make_room(self.missing, TURN_BYTES) {
+            Ok(most) => most,
+            Err(refusal) => {
+                // What was answered before comes before what is refused.
+                self.write_all(out).await?;
+                return Err(refusal);
+            }
+        };
         if !self.drain.is_over() {
             let read = poll_fn(|cx| {
                 let polled = pin!(self.stream.read_buf(&mut self.input.room(most))).poll(cx);
                 if polled.is_pending() {
                     self.input.rest();
+                    if let Poll::Ready(Err(error)) = write_rest(&mut self.stream, out, cx) {
+                        return Poll::Ready(Err(error));
+                    }
                 }
                 polled
             });
@@ -192,6 +226,46 @@ impl<S: Stream> Session<S> {
         self.is_filled = read >= if most < LARGE_BYTES { TURN_BYTES } else { most };
         read > 0
     }
+}
+
+/// Writes what of small answers is left.
+fn write_rest(stream: &mut impl Stream, out: &mut Outbox, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    while let Some(rest @ [_, ..]) = out.whole() {
+        let sent = ready!(Pin::new(&mut *stream).poll_write(cx, rest))?;
+        if sent == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        out.sent(sent);
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Writes what is left of `rest`.
+fn write_some(stream: &mut impl Stream, rest: &mut impl Buf, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    while rest.has_remaining() {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = rest.chunks_vectored(&mut slices);
+        let sent = ready!(Pin::new(&mut *stream).poll_write_vectored(cx, &slices[..count]))?;
+        if sent == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        rest.advance(sent);
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Takes in what a client says that does not listen yet; true when there was something. What cannot be had is seen by the
+/// next read.
+fn hear(stream: &mut impl Stream, input: &mut Intake, cx: &mut Context<'_>) -> bool {
+    let before = input.len();
+    while input.is_gathered() && input.len() < AHEAD_BYTES {
+        let Ok(most) = input.make_room(0, TURN_BYTES) else { break };
+        match pin!(stream.read_buf(&mut input.room(most))).poll(cx) {
+            Poll::Ready(Ok(read)) if read > 0 => {}
+            _ => break,
+        }
+    }
+    input.len() > before
 }
 
 /// Lets everybody who has something to do have a turn. A task that yields can be woken before those that the same look at
