@@ -7,7 +7,7 @@ use std::thread;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-/// What a thread of this crate needs, which does nothing but wait.
+/// Room for what an allocator does in a thread that is new to it; the thread only waits.
 const STACK_BYTES: usize = 256 << 10;
 
 /// Watches one connection, until it ends.

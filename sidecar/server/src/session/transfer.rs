@@ -197,8 +197,10 @@ impl<S: Stream> Session<S> {
                 let polled = pin!(self.stream.read_buf(&mut self.input.room(most))).poll(cx);
                 if polled.is_pending() {
                     self.input.rest();
-                    if let Poll::Ready(Err(error)) = write_rest(&mut self.stream, out, cx) {
-                        return Poll::Ready(Err(error));
+                    // Large answers were written before.
+                    if let Poll::Ready(written) = write_some(&mut self.stream, &mut out.small, cx) {
+                        written?;
+                        out.clear();
                     }
                 }
                 polled
@@ -228,18 +230,6 @@ impl<S: Stream> Session<S> {
     }
 }
 
-/// Writes what of small answers is left.
-fn write_rest(stream: &mut impl Stream, out: &mut Outbox, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    while let Some(rest @ [_, ..]) = out.whole() {
-        let sent = ready!(Pin::new(&mut *stream).poll_write(cx, rest))?;
-        if sent == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-        }
-        out.sent(sent);
-    }
-    Poll::Ready(Ok(()))
-}
-
 /// Writes what is left of `rest`.
 fn write_some(stream: &mut impl Stream, rest: &mut impl Buf, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     while rest.has_remaining() {
@@ -254,18 +244,20 @@ fn write_some(stream: &mut impl Stream, rest: &mut impl Buf, cx: &mut Context<'_
     Poll::Ready(Ok(()))
 }
 
-/// Takes in what a client says that does not listen yet; true when there was something. What cannot be had is seen by the
-/// next read.
+/// Takes in, one turn's worth, what a client says that does not listen yet; true when there was something. What cannot be
+/// had is seen by the next read.
 fn hear(stream: &mut impl Stream, input: &mut Intake, cx: &mut Context<'_>) -> bool {
-    let before = input.len();
-    while input.is_gathered() && input.len() < AHEAD_BYTES {
-        let Ok(most) = input.make_room(0, TURN_BYTES) else { break };
-        match pin!(stream.read_buf(&mut input.room(most))).poll(cx) {
-            Poll::Ready(Ok(read)) if read > 0 => {}
-            _ => break,
-        }
+    if !input.is_gathered() || input.len() >= AHEAD_BYTES {
+        return false;
     }
-    input.len() > before
+    let Ok(most) = input.make_room(0, TURN_BYTES) else { return false };
+    let read = pin!(stream.read_buf(&mut input.room(most))).poll(cx);
+    let has_heard = matches!(read, Poll::Ready(Ok(1..)));
+    if has_heard {
+        // There may be more, when others have had their turn.
+        cx.waker().wake_by_ref();
+    }
+    has_heard
 }
 
 /// Lets everybody who has something to do have a turn. A task that yields can be woken before those that the same look at
