@@ -6,11 +6,12 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use mio::net::{UnixListener, UnixStream};
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token};
 
 use crate::input::{Brought, Input};
 use crate::proof::Wrong;
 use crate::sizes::LARGEST;
+use crate::stream::Watch;
 
 /// What all answers are made of.
 const BYTE: u8 = b'b';
@@ -55,10 +56,10 @@ pub(crate) fn serve(path: &Path) -> io::Result<()> {
             if event.token() == LISTENER {
                 while let Ok((mut stream, _)) = listener.accept() {
                     let place = sessions.iter().position(Option::is_none).unwrap_or(sessions.len());
-                    let interest = Interest::READABLE | Interest::WRITABLE;
-                    poll.registry().register(&mut stream, Token(place), interest)?;
+                    let watch = Watch::begin(poll.registry(), Token(place), &mut stream)?;
                     let session = Some(Session {
                         stream,
+                        watch,
                         input: Input::default(),
                         out: Vec::new(),
                         written: 0,
@@ -68,7 +69,7 @@ pub(crate) fn serve(path: &Path) -> io::Result<()> {
                 }
             } else if let Some(place) = sessions.get_mut(event.token().0)
                 && let Some(session) = place
-                && !session.serve(&large).unwrap_or(false)
+                && !session.turn(poll.registry(), &large).unwrap_or(false)
             {
                 *place = None;
             }
@@ -78,6 +79,7 @@ pub(crate) fn serve(path: &Path) -> io::Result<()> {
 
 struct Session {
     stream: UnixStream,
+    watch: Watch,
     input: Input,
     out: Vec<u8>,
     written: usize,
@@ -88,6 +90,14 @@ struct Session {
 // === impl Session ===
 
 impl Session {
+    /// Serves, and has the kernel tell of room if it lacks; false when the client left or speaks otherwise.
+    fn turn(&mut self, registry: &Registry, large: &[u8]) -> io::Result<bool> {
+        let goes_on = self.serve(large)?;
+        let lacks_room = self.owed > 0 || !self.out.is_empty();
+        self.watch.room(registry, &mut self.stream, lacks_room)?;
+        Ok(goes_on)
+    }
+
     /// Reads and answers what there is; false when the client left or speaks otherwise.
     fn serve(&mut self, large: &[u8]) -> io::Result<bool> {
         loop {

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 
+use mio::Registry;
+
 use crate::encoder::{Encoder, Operation, Verdict};
 use crate::failure::{Failure, excerpt};
 use crate::input::{Brought, Input};
-use crate::stream::Stream;
+use crate::stream::{Stream, Watch};
 
 /// A request.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +24,8 @@ pub(crate) struct Request {
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) stream: Stream,
+    stream: Stream,
+    watch: Watch,
     /// Requests that are due but not yet sent.
     pub(crate) waiting: VecDeque<Request>,
     input: Input,
@@ -37,9 +40,10 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// A connection on a stream that was just opened, which writes at most so many bytes at once.
-    pub(crate) fn new(stream: Stream, most: usize) -> Self {
+    pub(crate) fn new(stream: Stream, watch: Watch, most: usize) -> Self {
         Self {
             stream,
+            watch,
             waiting: VecDeque::new(),
             input: Input::default(),
             most,
@@ -60,11 +64,16 @@ impl Connection {
         self.expected.push_back(request);
     }
 
-    /// Writes as much as the socket takes.
+    /// Writes as much as the socket takes; for the rest, the kernel tells when there is room again.
     ///
     /// # Errors
     /// When the connection broke.
-    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+    pub(crate) fn flush(&mut self, registry: &Registry) -> Result<(), Failure> {
+        self.write()?;
+        self.watch.room(registry, &mut self.stream, !self.out.is_empty()).map_err(Failure::Poll)
+    }
+
+    fn write(&mut self) -> Result<(), Failure> {
         while self.written < self.out.len() {
             let rest = &self.out[self.written..];
             match self.stream.write(&rest[..rest.len().min(self.most)]) {

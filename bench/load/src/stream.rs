@@ -32,6 +32,45 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
 }
 
+/// What the kernel is to tell of a stream: what comes, and room to write while it lacks.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    token: Token,
+    /// Whether it tells of room.
+    room: bool,
+}
+
+// === impl Watch ===
+
+impl Watch {
+    /// The kernel tells of what comes from now on. Most clients ask for no more: a Unix socket has room for others each
+    /// time when somebody reads, and who asks for that is woken for every request that the server takes.
+    ///
+    /// # Errors
+    /// When the kernel does not.
+    pub(crate) fn begin(registry: &Registry, token: Token, stream: &mut impl Source) -> io::Result<Self> {
+        registry.register(stream, token, Interest::READABLE)?;
+        Ok(Self { token, room: false })
+    }
+
+    /// The kernel tells of room as well if it lacks, and no more when it does not.
+    ///
+    /// # Errors
+    /// When the kernel does not.
+    pub(crate) fn room(
+        &mut self,
+        registry: &Registry,
+        stream: &mut impl Source,
+        lacks: bool,
+    ) -> io::Result<()> {
+        if std::mem::replace(&mut self.room, lacks) == lacks {
+            return Ok(());
+        }
+        let interest = if lacks { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        registry.reregister(stream, self.token, interest)
+    }
+}
+
 // === impl Address ===
 
 impl Address {

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 
 use crate::args::Misses;
 use crate::connection::{Connection, Request};
@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::pace::{Pace, Schedule};
 use crate::plan::Plan;
 use crate::popularity::Draw;
+use crate::stream::Watch;
 use crate::tally::Tally;
 
 /// How long one wait lasts at most: so often is looked whether the server hangs.
@@ -70,12 +71,8 @@ impl<'a> Worker<'a> {
         let connections = (0..connections)
             .map(|number| {
                 let mut stream = plan.address.connect()?;
-                poll.registry().register(
-                    &mut stream,
-                    Token(number),
-                    Interest::READABLE | Interest::WRITABLE,
-                )?;
-                Ok(Connection::new(stream, plan.write))
+                let watch = Watch::begin(poll.registry(), Token(number), &mut stream)?;
+                Ok(Connection::new(stream, watch, plan.write))
             })
             .enumerate()
             .map(|(number, opened)| {
@@ -183,7 +180,9 @@ impl<'a> Worker<'a> {
     fn send(&mut self, number: usize, work: &mut Work<'_>, pace: &Pace) -> Result<(), Failure> {
         match pace {
             Pace::Open(_) => self.send_waiting(number),
-            Pace::Closed if self.connections[number].outstanding() > 0 => self.connections[number].flush(),
+            Pace::Closed if self.connections[number].outstanding() > 0 => {
+                self.connections[number].flush(self.poll.registry())
+            }
             Pace::Closed => {
                 let since_ns = self.now();
                 let connection = &mut self.connections[number];
@@ -196,7 +195,7 @@ impl<'a> Worker<'a> {
                     connection.push(self.encoder, Request { operation, key, since_ns });
                 }
                 self.outstanding += connection.outstanding();
-                connection.flush()
+                connection.flush(self.poll.registry())
             }
         }
     }
@@ -209,7 +208,7 @@ impl<'a> Worker<'a> {
             connection.push(self.encoder, request);
             self.outstanding += 1;
         }
-        connection.flush()
+        connection.flush(self.poll.registry())
     }
 
     fn receive(&mut self, number: usize, tally: &mut Tally) -> Result<(), Failure> {

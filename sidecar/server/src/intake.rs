@@ -4,8 +4,7 @@ use std::io;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use bytes::buf::Limit;
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use synapse_protocol::limits::LARGE_BYTES;
 use synapse_protocol::sink::Source;
 
@@ -29,7 +28,10 @@ const MOVED_BYTES: usize = 1 << 10;
 /// The input of a session.
 #[derive(Debug)]
 pub(crate) struct Intake {
-    buffer: BytesMut,
+    /// What is here lies between two places of it, and after them is room.
+    buffer: Vec<u8>,
+    begin: usize,
+    end: usize,
     kind: Kind,
     /// The size of the room that was taken from here last.
     held: usize,
@@ -52,7 +54,7 @@ enum Kind {
 impl Intake {
     /// Nothing yet.
     pub(crate) fn new(rooms: Arc<Rooms>, share: Share) -> Self {
-        Self { buffer: BytesMut::new(), kind: Kind::Gathered, held: 0, rooms, share }
+        Self { buffer: Vec::new(), begin: 0, end: 0, kind: Kind::Gathered, held: 0, rooms, share }
     }
 
     /// Prepares for the next read, of `least` bytes or what the request at the front still lacks, if that is known and
@@ -61,13 +63,13 @@ impl Intake {
     /// # Errors
     /// [`io::ErrorKind::OutOfMemory`] when unfinished requests hold too much.
     pub(crate) fn make_room(&mut self, missing: usize, least: usize) -> io::Result<usize> {
-        if self.buffer.is_empty() && self.buffer.capacity() > KEPT_BYTES {
+        if self.is_empty() && self.buffer.len() > KEPT_BYTES {
             self.clear();
         }
         // An unfinished request grows by what arrived, never by what it announced.
         self.hold()?;
-        let held = self.buffer.len();
-        let (wanted, spare) = (missing.min(MOST_ROOM_BYTES.max(held)), self.buffer.capacity() - held);
+        let held = self.len();
+        let (wanted, spare) = (missing.min(MOST_ROOM_BYTES.max(held)), self.buffer.len() - self.end);
         if self.kind == Kind::Gathered && wanted < LARGE_BYTES.max(held) {
             return Ok(wanted.max(least));
         }
@@ -76,34 +78,42 @@ impl Intake {
             self.move_to(held + if missing < LARGE_BYTES { least.max(held) } else { wanted } + TAIL_BYTES);
         }
         // Of what follows a large request little comes with it.
-        Ok(wanted.max(least).min(self.buffer.capacity() - held))
+        Ok(wanted.max(least).min(self.buffer.len() - self.end))
     }
 
-    /// Where the next read puts its bytes, `most` of them.
-    pub(crate) fn room(&mut self, most: usize) -> Limit<&mut BytesMut> {
-        if self.buffer.capacity() == 0 {
-            self.buffer = spare::take();
+    /// Where the next read puts its bytes, `most` of them; see [`Intake::came`].
+    pub(crate) fn room(&mut self, most: usize) -> &mut [u8] {
+        if self.buffer.len() - self.end < most {
+            self.widen(most);
         }
-        self.buffer.reserve(most);
-        (&mut self.buffer).limit(most)
+        &mut self.buffer[self.end..][..most]
+    }
+
+    /// So many bytes were read into the room.
+    pub(crate) fn came(&mut self, count: usize) {
+        self.end += count;
     }
 
     /// Nothing came: who waits needs no room to wait with.
     pub(crate) fn rest(&mut self) {
-        if self.kind == Kind::Gathered && self.buffer.len() <= MOVED_BYTES {
-            let left = BytesMut::from(&self.buffer[..]);
-            spare::give(std::mem::replace(&mut self.buffer, left));
+        if self.kind == Kind::Gathered && self.len() <= MOVED_BYTES {
+            let left = self.to_vec();
+            (self.begin, self.end) = (0, left.len());
+            spare::give_input(std::mem::replace(&mut self.buffer, left));
         }
     }
 
     /// Lets go of the first `count` bytes.
     pub(crate) fn advance(&mut self, count: usize) {
-        self.buffer.advance(count);
+        self.begin += count;
+        if self.begin == self.end {
+            (self.begin, self.end) = (0, 0);
+        }
     }
 
     /// Lets go of everything.
     pub(crate) fn clear(&mut self) {
-        (self.buffer, self.kind) = (BytesMut::new(), Kind::Gathered);
+        (self.buffer, self.begin, self.end, self.kind) = (Vec::new(), 0, 0, Kind::Gathered);
         // Nothing is held any more, and that is always to be had.
         let _ = self.hold();
     }
@@ -119,24 +129,43 @@ impl Intake {
     }
 
     fn hold(&mut self) -> io::Result<()> {
-        let resident = if self.kind == Kind::Used { self.buffer.capacity() } else { self.buffer.len() };
+        let resident = if self.kind == Kind::Used { self.buffer.len() } else { self.len() };
         self.share.hold(resident.saturating_sub(KEPT_BYTES))
+    }
+
+    /// Has room for `most` more, behind what is here.
+    fn widen(&mut self, most: usize) {
+        let (begin, held) = (self.begin, self.len());
+        if self.buffer.len() - held >= most {
+            self.buffer.copy_within(begin..self.end, 0);
+        } else {
+            let mut wide = spare::take_input();
+            if wide.len() < held + most {
+                // It doubles, and what is not written costs nothing.
+                wide = vec![0; (held + most).max(2 * self.buffer.len())];
+            }
+            wide[..held].copy_from_slice(self);
+            spare::give_input(std::mem::replace(&mut self.buffer, wide));
+        }
+        (self.begin, self.end) = (0, held);
     }
 
     /// Moves what is here to a room for `bytes`.
     fn move_to(&mut self, bytes: usize) {
-        let size = Rooms::size_for(bytes);
+        let (size, held) = (Rooms::size_for(bytes), self.len());
         // A used room counts in full, so it is only for who can have as much.
         let used = match self.share.hold(size) {
             Ok(()) => self.rooms.take(size),
             Err(_) => None,
         };
         let kind = if used.is_some() { Kind::Used } else { Kind::Fresh };
-        let mut room = used.unwrap_or_else(|| BytesMut::with_capacity(size));
-        room.put_slice(&self.buffer);
+        let mut room = used.unwrap_or_else(|| vec![0; size]);
+        room[..held].copy_from_slice(self);
         let old = std::mem::replace(&mut self.buffer, room);
-        if std::mem::replace(&mut self.kind, kind) != Kind::Gathered {
-            self.rooms.give(old);
+        (self.begin, self.end) = (0, held);
+        match std::mem::replace(&mut self.kind, kind) {
+            Kind::Gathered => spare::give_input(old),
+            Kind::Fresh | Kind::Used => self.rooms.give(old),
         }
         // What has not arrived does not count in a fresh one, and that is never more than what is held already.
         let _ = self.hold();
@@ -147,7 +176,7 @@ impl Deref for Intake {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.buffer
+        &self.buffer[self.begin..self.end]
     }
 }
 
@@ -155,14 +184,17 @@ impl Source for Intake {
     fn cut(&mut self, count: usize) -> Bytes {
         self.held = 0;
         if self.kind == Kind::Gathered || count == 0 {
-            return self.buffer.cut(count);
+            let bytes = Bytes::copy_from_slice(&self[..count]);
+            self.advance(count);
+            return bytes;
         }
         // What follows a large request is little, and must not keep its room.
-        let rest = BytesMut::from(&self.buffer[count..]);
-        let mut room = std::mem::replace(&mut self.buffer, rest);
-        room.truncate(count);
-        (self.kind, self.held) = (Kind::Gathered, room.capacity());
-        self.rooms.lend(room)
+        let rest = self[count..].to_vec();
+        let lent = self.begin..self.begin + count;
+        (self.begin, self.end) = (0, rest.len());
+        let room = std::mem::replace(&mut self.buffer, rest);
+        (self.kind, self.held) = (Kind::Gathered, room.len());
+        self.rooms.lend(room, lent)
     }
 }
 
@@ -178,12 +210,18 @@ mod tests {
         (Intake::new(Arc::clone(&rooms), Budget::new(budget).share()), rooms)
     }
 
+    /// Some bytes came.
+    fn put(intake: &mut Intake, bytes: &[u8]) {
+        intake.room(bytes.len()).copy_from_slice(bytes);
+        intake.came(bytes.len());
+    }
+
     /// Reads `bytes`, of a request of `whole` bytes, as a session does.
     fn read(intake: &mut Intake, mut bytes: &[u8], whole: usize) {
         while !bytes.is_empty() {
             let most = intake.make_room(whole - intake.len(), 1 << 10).unwrap();
             let count = most.min(bytes.len());
-            intake.room(most).put_slice(&bytes[..count]);
+            put(intake, &bytes[..count]);
             bytes = &bytes[count..];
         }
     }
@@ -193,18 +231,18 @@ mod tests {
         let (mut intake, rooms) = intake(64 * MIB);
         let sent: Vec<u8> = (0..MIB + 40).map(|n| n as u8).collect();
         assert!(intake.make_room(0, 1 << 10).is_ok());
-        intake.room(1 << 10).put_slice(&sent[..100]);
+        put(&mut intake, &sent[..100]);
         read(&mut intake, &sent[100..], sent.len());
-        let size = intake.buffer.capacity();
+        let size = intake.buffer.len();
         assert_eq!(size, Rooms::size_for(sent.len() + TAIL_BYTES));
         let bytes = intake.cut(sent.len());
         assert!(bytes == sent && intake.is_empty());
         assert_eq!((intake.held(), intake.held()), (size, 0));
         drop(bytes);
         // The next one gets the same, and it counts in full.
-        intake.room(100).put_slice(&sent[..100]);
+        put(&mut intake, &sent[..100]);
         assert!(intake.make_room(MIB, 1 << 10).is_ok());
-        assert_eq!((intake.kind, intake.buffer.capacity()), (Kind::Used, size));
+        assert_eq!((intake.kind, intake.buffer.len()), (Kind::Used, size));
         assert!(intake.share.hold(size - KEPT_BYTES).is_ok());
         assert!(rooms.take(size).is_none());
     }
@@ -213,9 +251,9 @@ mod tests {
     fn what_follows_a_large_request_does_not_keep_its_room() {
         let (mut intake, rooms) = intake(64 * MIB);
         read(&mut intake, &[7; 100_000], 100_000);
-        let most = intake.make_room(0, 1 << 10).unwrap();
-        intake.room(most).put_slice(b"next");
-        let size = intake.buffer.capacity();
+        assert!(intake.make_room(0, 1 << 10).is_ok());
+        put(&mut intake, b"next");
+        let size = intake.buffer.len();
         drop(intake.cut(100_000));
         assert_eq!(&intake[..], b"next");
         assert!(rooms.take(size).is_some());
@@ -228,12 +266,12 @@ mod tests {
     fn what_was_announced_and_did_not_come_does_not_count() {
         let (mut intake, rooms) = intake(MIB);
         assert!(intake.make_room(64 * MIB, 1 << 10).unwrap() <= MOST_ROOM_BYTES);
-        assert!(intake.buffer.capacity() < 2 * MOST_ROOM_BYTES);
+        assert!(intake.buffer.len() < 2 * MOST_ROOM_BYTES);
         assert_eq!(intake.kind, Kind::Fresh);
         assert!(intake.hold().is_ok());
         // A used room is resident before anything has come, so it goes to those who may hold as much.
         let size = Rooms::size_for(2 * MIB + TAIL_BYTES);
-        rooms.give(BytesMut::with_capacity(size));
+        rooms.give(vec![0; size]);
         intake.clear();
         assert!(intake.make_room(2 * MIB, 1 << 10).is_ok());
         assert_eq!(intake.kind, Kind::Fresh);
@@ -249,7 +287,7 @@ mod tests {
             read(&mut intake, part, sent.len());
             whole += part.len();
             let spare = MOST_ROOM_BYTES.max(whole) + AROUND;
-            assert!(intake.buffer.capacity() <= (whole + spare) * 9 / 8, "{whole}");
+            assert!(intake.buffer.len() <= (whole + spare) * 9 / 8, "{whole}");
         }
         assert!(intake.cut(sent.len()) == sent);
     }
@@ -261,11 +299,11 @@ mod tests {
     fn what_nobody_knows_the_size_of_doubles() {
         let (mut intake, _) = intake(64 * MIB);
         read(&mut intake, &[7; 100_000], 100_000);
-        let (mut moves, mut before) = (0, intake.buffer.capacity());
+        let (mut moves, mut before) = (0, intake.buffer.len());
         for _ in 0..2 * MIB / 1024 {
             let most = intake.make_room(0, 1 << 10).unwrap().min(1024);
-            intake.room(most).put_bytes(7, most);
-            moves += usize::from(std::mem::replace(&mut before, intake.buffer.capacity()) != before);
+            put(&mut intake, &vec![7; most]);
+            moves += usize::from(std::mem::replace(&mut before, intake.buffer.len()) != before);
         }
         assert!((2..8).contains(&moves), "{moves}");
         assert!(intake.iter().all(|byte| *byte == 7));

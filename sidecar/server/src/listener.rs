@@ -19,6 +19,7 @@ use crate::execute::Executor;
 use crate::metrics::Metrics;
 use crate::session::Session;
 use crate::socket::{self, BindError};
+use crate::stream::Connection;
 
 /// How often the room of expired entries is looked for.
 const TEND_EVERY: Duration = Duration::from_millis(100);
@@ -102,10 +103,14 @@ impl Listener {
             sessions.spawn(refuse(stream));
             return;
         }
+        let connection = match Connection::new(stream) {
+            Ok(connection) => connection,
+            Err(error) => return debug!(%error, "a connection broke"),
+        };
         let client = Client::new(Registry::enter(&self.registry), Arc::clone(&self.metrics));
         let executor = Executor::new(Arc::clone(&self.backend), client);
         let share = self.backend.unfinished.share();
-        sessions.spawn(Session::new(stream, executor, share, drain).run());
+        sessions.spawn(Session::new(connection, executor, share, drain).run());
     }
 }
 

@@ -85,13 +85,13 @@ impl Outbox {
     /// Has room for small answers, before there are any.
     pub(crate) fn open(&mut self) {
         if self.small.capacity() == 0 {
-            self.small = spare::take();
+            self.small = spare::take_output();
         }
     }
 
     /// Lets go of everything, and of the room for it.
     pub(crate) fn clear(&mut self) {
-        spare::give(std::mem::take(&mut self.small));
+        spare::give_output(std::mem::take(&mut self.small));
         self.large = Vec::new();
         self.large_bytes = 0;
     }

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 /// Free rooms beyond this are given back to the system; a small cache keeps less, one part in [`SHARE`] of its capacity.
 const MOST_BYTES: u64 = 32 << 20;
@@ -30,13 +31,15 @@ pub(crate) struct Rooms {
 /// In the order in which they came back.
 #[derive(Default)]
 struct Free {
-    rooms: VecDeque<(Instant, BytesMut)>,
+    rooms: VecDeque<(Instant, Vec<u8>)>,
     bytes: usize,
 }
 
 /// A room in use; it comes back when the last handle on its bytes is gone.
 struct Lent {
-    bytes: Bytes,
+    room: Vec<u8>,
+    /// Where in it.
+    place: Range<usize>,
     rooms: Arc<Rooms>,
 }
 
@@ -64,18 +67,17 @@ impl Rooms {
         bytes.next_multiple_of(step) + AROUND_BYTES
     }
 
-    /// A free room of this size, if there is one; it is empty, and all of it is resident.
-    pub(crate) fn take(&self, size: usize) -> Option<BytesMut> {
+    /// A free room of this size, if there is one, with whatever is in it; all of it is resident.
+    pub(crate) fn take(&self, size: usize) -> Option<Vec<u8>> {
         let mut free = self.free();
-        let place = free.rooms.iter().rposition(|(_, room)| room.capacity() == size)?;
+        let place = free.rooms.iter().rposition(|(_, room)| room.len() == size)?;
         free.bytes -= size;
         free.rooms.remove(place).map(|(_, room)| room)
     }
 
     /// Takes a room back. The oldest free ones go when there are too many.
-    pub(crate) fn give(&self, mut room: BytesMut) {
-        room.clear();
-        let (size, most) = (room.capacity(), self.most.load(Ordering::Relaxed));
+    pub(crate) fn give(&self, room: Vec<u8>) {
+        let (size, most) = (room.len(), self.most.load(Ordering::Relaxed));
         if size > most || size != Self::size_for(size) {
             return;
         }
@@ -84,7 +86,7 @@ impl Rooms {
         while free.bytes + size > most
             && let Some((_, oldest)) = free.rooms.pop_front()
         {
-            free.bytes -= oldest.capacity();
+            free.bytes -= oldest.len();
             gone.push(oldest);
         }
         free.bytes += size;
@@ -96,14 +98,14 @@ impl Rooms {
     /// A copy of `bytes`, in a room.
     pub(crate) fn copy(self: &Arc<Self>, bytes: &[u8]) -> Bytes {
         let size = Self::size_for(bytes.len());
-        let mut room = self.take(size).unwrap_or_else(|| BytesMut::with_capacity(size));
-        room.extend_from_slice(bytes);
-        self.lend(room)
+        let mut room = self.take(size).unwrap_or_else(|| vec![0; size]);
+        room[..bytes.len()].copy_from_slice(bytes);
+        self.lend(room, 0..bytes.len())
     }
 
-    /// What lies in a room, to be held by as many as like; the room comes back after the last of them.
-    pub(crate) fn lend(self: &Arc<Self>, room: BytesMut) -> Bytes {
-        Bytes::from_owner(Lent { bytes: room.freeze(), rooms: Arc::clone(self) })
+    /// What lies at a place in a room, to be held by as many as like; the room comes back after the last of them.
+    pub(crate) fn lend(self: &Arc<Self>, room: Vec<u8>, place: Range<usize>) -> Bytes {
+        Bytes::from_owner(Lent { room, place, rooms: Arc::clone(self) })
     }
 
     /// Gives back what nobody took for a while; to be called now and then.
@@ -114,7 +116,7 @@ impl Rooms {
             && since.elapsed() >= IDLE
             && let Some((_, room)) = free.rooms.pop_front()
         {
-            free.bytes -= room.capacity();
+            free.bytes -= room.len();
             gone.push(room);
         }
         drop(free);
@@ -136,15 +138,13 @@ impl fmt::Debug for Rooms {
 
 impl AsRef<[u8]> for Lent {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        &self.room[self.place.clone()]
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let Ok(room) = std::mem::take(&mut self.bytes).try_into_mut() {
-            self.rooms.give(room);
-        }
+        self.rooms.give(std::mem::take(&mut self.room));
     }
 }
 
@@ -169,17 +169,17 @@ mod tests {
         let rooms = Rooms::beside(1 << 30);
         let size = Rooms::size_for(MIB);
         assert!(rooms.take(size).is_none());
-        let mut room = BytesMut::with_capacity(size);
-        room.extend_from_slice(b"the value");
+        let mut room = vec![0; size];
+        room[..9].copy_from_slice(b"the value");
         let place = room.as_ptr();
-        let bytes = rooms.lend(room);
+        let bytes = rooms.lend(room, 0..9);
         let part = bytes.slice(4..);
         drop(bytes);
         assert!(rooms.take(size).is_none());
         assert_eq!(part, "value");
         drop(part);
         let again = rooms.take(size).unwrap();
-        assert!(again.is_empty() && again.as_ptr() == place && again.capacity() == size);
+        assert!(again.as_ptr() == place && again.len() == size);
         assert_eq!(rooms.free().bytes, 0);
     }
 
@@ -187,22 +187,22 @@ mod tests {
     fn free_rooms_are_bounded_and_the_oldest_goes_first() {
         let rooms = Rooms::beside(64 << 20);
         for n in 1..=9 {
-            rooms.give(BytesMut::with_capacity(Rooms::size_for(n * MIB / 4)));
+            rooms.give(vec![0; Rooms::size_for(n * MIB / 4)]);
             assert!(rooms.free().bytes <= 4 * MIB);
         }
         assert!(rooms.take(Rooms::size_for(MIB / 4)).is_none());
         assert!(rooms.take(Rooms::size_for(9 * MIB / 4)).is_some());
-        rooms.give(BytesMut::with_capacity(Rooms::size_for(5 * MIB)));
+        rooms.give(vec![0; Rooms::size_for(5 * MIB)]);
         assert!(rooms.take(Rooms::size_for(5 * MIB)).is_none());
         // What is no room any more is none.
-        rooms.give(BytesMut::with_capacity(MIB));
+        rooms.give(vec![0; MIB]);
         assert!(rooms.take(MIB).is_none());
     }
 
     #[test]
     fn what_nobody_takes_is_given_back() {
         let rooms = Rooms::beside(1 << 30);
-        rooms.give(BytesMut::with_capacity(Rooms::size_for(MIB)));
+        rooms.give(vec![0; Rooms::size_for(MIB)]);
         rooms.tend();
         assert!(rooms.free().bytes > 0);
         rooms.free().rooms[0].0 = Instant::now() - IDLE;

@@ -21,11 +21,11 @@ use crate::answers::{Answers, FrameAnswers, RespAnswers};
 use crate::budget::Share;
 use crate::drain::{Drain, Draining};
 use crate::execute::{Executor, Next, Progress};
-use crate::handover::Stream;
 use crate::http_cache;
 use crate::intake::Intake;
 use crate::outbox::Outbox;
 use crate::session::transfer::{READS_WHILE_DRAINING, give_way};
+use crate::stream::Stream;
 
 const GET: Bytes = Bytes::from_static(b"GET");
 const SET: Bytes = Bytes::from_static(b"SET");

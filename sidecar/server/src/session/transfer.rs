@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -13,16 +13,16 @@ use synapse_core::reply::Reply;
 use synapse_protocol::detect::Wire;
 use synapse_protocol::frame::{self, Answer};
 use synapse_protocol::limits::{LARGE_BYTES, MAX_REQUEST_BYTES};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::Session;
 use crate::answers::{Answers, OUTBOX_BYTES, RespAnswers};
-use crate::handover::Stream;
 use crate::http_cache;
 use crate::intake::Intake;
 use crate::outbox::Outbox;
+use crate::stream::Stream;
 
 /// As much is read in one turn: a client that says more waits until all others had theirs.
 const TURN_BYTES: usize = 8 << 10;
@@ -89,13 +89,12 @@ impl<S: Stream> Session<S> {
             Ok(Some(memory)) => {
                 let mut ok = BytesMut::new();
                 frame::answer(&mut ok, Answer::Ok);
+                let mut hand_over = poll_fn(|cx| self.stream.poll_hand_over(cx, &ok, memory.as_fd()));
                 let handed = tokio::select! {
                     biased;
-                    handed = self.stream.hand_over(&ok, memory.as_fd()) => handed,
+                    handed = &mut hand_over => handed,
                     // As with every answer: who does not read it must not hold up the end.
-                    () = &mut self.drain => {
-                        timeout(DRAIN_WRITE, self.stream.hand_over(&ok, memory.as_fd())).await?
-                    }
+                    () = &mut self.drain => timeout(DRAIN_WRITE, hand_over).await?,
                 };
                 if let Err(error) = handed {
                     // The kernel may have too many descriptors under way. Nothing was sent, so this can be.
@@ -194,7 +193,7 @@ impl<S: Stream> Session<S> {
         };
         if !self.drain.is_over() {
             let read = poll_fn(|cx| {
-                let polled = pin!(self.stream.read_buf(&mut self.input.room(most))).poll(cx);
+                let polled = poll_read(&mut self.stream, &mut self.input, most, cx);
                 if polled.is_pending() {
                     self.input.rest();
                     // Large answers were written before.
@@ -215,8 +214,8 @@ impl<S: Stream> Session<S> {
             return Ok(false);
         }
         self.reads_left -= 1;
-        let read = timeout(DRAIN_QUIET, self.stream.read_buf(&mut self.input.room(most))).await;
-        match read {
+        let read = poll_fn(|cx| poll_read(&mut self.stream, &mut self.input, most, cx));
+        match timeout(DRAIN_QUIET, read).await {
             Ok(read) => Ok(self.note(read?, most)),
             Err(_) => Ok(false),
         }
@@ -228,6 +227,20 @@ impl<S: Stream> Session<S> {
         self.is_filled = read >= if most < LARGE_BYTES { TURN_BYTES } else { most };
         read > 0
     }
+}
+
+/// Reads `most` bytes at most; 0 for the end.
+fn poll_read(
+    stream: &mut impl Stream,
+    input: &mut Intake,
+    most: usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut room = ReadBuf::new(input.room(most));
+    ready!(Pin::new(stream).poll_read(cx, &mut room))?;
+    let read = room.filled().len();
+    input.came(read);
+    Poll::Ready(Ok(read))
 }
 
 /// Writes what is left of `rest`.
@@ -251,8 +264,7 @@ fn hear(stream: &mut impl Stream, input: &mut Intake, cx: &mut Context<'_>) -> b
         return false;
     }
     let Ok(most) = input.make_room(0, TURN_BYTES) else { return false };
-    let read = pin!(stream.read_buf(&mut input.room(most))).poll(cx);
-    let has_heard = matches!(read, Poll::Ready(Ok(1..)));
+    let has_heard = matches!(poll_read(stream, input, most, cx), Poll::Ready(Ok(1..)));
     if has_heard {
         // There may be more, when others have had their turn.
         cx.waker().wake_by_ref();
