@@ -1,7 +1,7 @@
 //! Time as the cache sees it: one reading gives the monotonic and the calendar moment together.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -88,7 +88,7 @@ impl SystemClock {
     pub fn start() -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let unix_at_start_ms = i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX / 2);
-        Self { start_ms: since_boot_ms(), unix_at_start_ms }
+        Self { start_ms: since_boot().as_millis() as u64, unix_at_start_ms }
     }
 
     /// When the first millisecond began, in nanoseconds of CLOCK_BOOTTIME: by it, other processes of the node read the
@@ -113,22 +113,28 @@ impl SystemClock {
 
     /// The present millisecond of CLOCK_BOOTTIME.
     pub fn boot_ms(&self) -> u64 {
-        since_boot_ms()
+        since_boot().as_millis() as u64
+    }
+
+    /// The present moment, and the same reading as the time since the machine was started: for who measures as well.
+    pub fn read(&self) -> (Now, Duration) {
+        let since_boot = since_boot();
+        let elapsed = (since_boot.as_millis() as u64).saturating_sub(self.start_ms);
+        let unix_ms = self.unix_at_start_ms.saturating_add_unsigned(elapsed);
+        (Now { mono_ms: elapsed + 1, unix_ms }, since_boot)
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Now {
-        let elapsed = since_boot_ms().saturating_sub(self.start_ms);
-        let unix_ms = self.unix_at_start_ms.saturating_add_unsigned(elapsed);
-        Now { mono_ms: elapsed + 1, unix_ms }
+        self.read().0
     }
 }
 
 /// Not the monotonic clock of the standard library: that one stands still while the machine sleeps.
-fn since_boot_ms() -> u64 {
+fn since_boot() -> Duration {
     let moment = clock_gettime(ClockId::Boottime);
-    moment.tv_sec.unsigned_abs() * 1000 + moment.tv_nsec.unsigned_abs() / 1_000_000
+    Duration::new(moment.tv_sec.unsigned_abs(), moment.tv_nsec.unsigned_abs() as u32)
 }
 
 /// A clock that stands still until it is advanced: for tests.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -175,7 +175,12 @@ impl Backend {
 
     /// What stands behind the socket now.
     pub(crate) fn current(&self) -> Arc<Kind> {
-        Arc::clone(&self.kind.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.borrow())
+    }
+
+    /// The same, which cannot be replaced until it is given back.
+    pub(crate) fn borrow(&self) -> RwLockReadGuard<'_, Arc<Kind>> {
+        self.kind.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

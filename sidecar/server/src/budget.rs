@@ -47,7 +47,10 @@ impl Share {
     /// [`io::ErrorKind::OutOfMemory`] when the others leave less than that; the share is what it was.
     pub(crate) fn hold(&mut self, bytes: usize) -> io::Result<()> {
         let Budget { most, held } = &*self.budget;
-        if bytes <= self.held {
+        if bytes == self.held {
+            return Ok(());
+        }
+        if bytes < self.held {
             held.fetch_sub(self.held - bytes, Ordering::Relaxed);
         } else {
             let (more, most) = (bytes - self.held, most.load(Ordering::Relaxed));

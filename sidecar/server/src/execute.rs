@@ -110,18 +110,26 @@ impl Executor {
         input: &[u8],
         answers: &mut impl Answers,
     ) -> Front {
-        let kind = self.backend.current();
+        let (backend, kind) = (&*self.backend, self.backend.borrow());
         let as_before = std::ptr::eq(self.last.as_ptr(), Arc::as_ptr(&kind));
         if !as_before || self.client.is_queueing() || self.side.near.is_watching() {
             return Front { taken: 0, next: Next::Other };
         }
-        let mut requests = Requests::new(look, input);
-        let next = match &*kind {
+        let (client, mut requests) = (&self.client, Requests::new(look, input));
+        let (next, begun) = match &**kind {
             Kind::Memory(store) => {
-                plain::memory(&self.backend.clock, &mut lock(store), &self.client, &mut requests, answers)
+                let mut store = lock(store);
+                let (now, begun) = backend.clock.read();
+                (plain::memory(now, &mut store, client, &mut requests, answers), begun)
             }
-            Kind::Near(near) => plain::near(&self.backend.clock, near, &self.client, &mut requests, answers),
+            Kind::Near(near) => {
+                let (now, begun) = backend.clock.read();
+                (plain::near(now, near, client, &mut requests, answers), begun)
+            }
         };
+        if requests.taken > 0 {
+            client.metrics().took(backend.clock.read().1.saturating_sub(begun));
+        }
         Front { taken: requests.taken, next }
     }
 

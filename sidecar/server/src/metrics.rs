@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use synapse_core::reply::Reply;
 use synapse_engine::command::{COMMANDS, Op};
@@ -34,6 +34,9 @@ pub(crate) enum Outcome {
 const OUTCOMES: [&str; 4] = ["hit", "miss", "ok", "error"];
 const WIRES: [&str; 3] = ["frames", "resp", "http"];
 
+/// Bounds of times: one microsecond, and each four times the one before, to about four seconds.
+const TIME_BOUNDS: usize = 12;
+
 /// The counters of a server. Requests cost one addition each; the time is taken once for each batch.
 #[derive(Debug)]
 pub struct Metrics {
@@ -42,20 +45,26 @@ pub struct Metrics {
     connections: [AtomicU64; WIRES.len()],
     open: AtomicU64,
     refused: AtomicU64,
-    batches: Histogram,
+    batches: Times,
+}
+
+/// How many batches took how long.
+#[derive(Debug, Default)]
+struct Times {
+    /// Those up to each bound, and above the one before; the last has none.
+    counts: [AtomicU64; TIME_BOUNDS + 1],
+    sum_ns: AtomicU64,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        // From 1 microsecond to about 4 seconds.
-        let buckets = std::iter::successors(Some(1e-6), |bound| Some(bound * 4.0)).take(12);
         Self {
             requests: std::array::from_fn(|_| Default::default()),
             unknown: AtomicU64::default(),
             connections: Default::default(),
             open: AtomicU64::default(),
             refused: AtomicU64::default(),
-            batches: Histogram::new(buckets),
+            batches: Times::default(),
         }
     }
 }
@@ -78,7 +87,9 @@ impl Metrics {
     }
 
     pub(crate) fn count_many(&self, op: Op, outcome: Outcome, times: u64) {
-        self.requests[op as usize][outcome as usize].fetch_add(times, Ordering::Relaxed);
+        if times > 0 {
+            self.requests[op as usize][outcome as usize].fetch_add(times, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn count_unknown(&self) {
@@ -102,18 +113,45 @@ impl Metrics {
     }
 
     pub(crate) fn took(&self, time: Duration) {
-        self.batches.observe(time.as_secs_f64());
+        self.batches.add(time);
     }
+}
+
+// === impl Times ===
+
+impl Times {
+    fn add(&self, time: Duration) {
+        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.counts[bound_of(ns)].fetch_add(1, Ordering::Relaxed);
+        self.sum_ns.fetch_add(ns, Ordering::Relaxed);
+    }
+
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let bounds = (0..TIME_BOUNDS).map(|n| 1e-6 * 4_f64.powi(n as i32)).chain([f64::MAX]);
+        let counts: Vec<_> =
+            bounds.zip(&self.counts).map(|(bound, count)| (bound, count.load(Ordering::Relaxed))).collect();
+        let (sum, count) = (self.sum_ns.load(Ordering::Relaxed), counts.iter().map(|(_, count)| count).sum());
+        encoder
+            .encode_descriptor(
+                "synapse_batch_duration_seconds",
+                "Time to execute the commands that one read brought",
+                None,
+                MetricType::Histogram,
+            )?
+            .encode_histogram::<NoLabelSet>(sum as f64 / 1e9, count, &counts, None)
+    }
+}
+
+/// Which bound is the first that is not below so many nanoseconds.
+fn bound_of(ns: u64) -> usize {
+    // Powers of four are two bits apart.
+    let us = ns.saturating_sub(1) / 1000;
+    ((u64::BITS - us.leading_zeros()).div_ceil(2) as usize).min(TIME_BOUNDS)
 }
 
 /// A registry of everything that a server counts, the figures of its backend included.
 pub fn registry(metrics: &Arc<Metrics>, backend: &Arc<Backend>) -> Registry {
     let mut registry = Registry::default();
-    registry.register(
-        "synapse_batch_duration_seconds",
-        "Time to execute the commands that one read brought",
-        metrics.batches.clone(),
-    );
     registry.register_collector(Box::new(Counted(Arc::clone(metrics))));
     registry.register_collector(Box::new(Observed(Arc::clone(backend))));
     registry
@@ -150,7 +188,8 @@ impl Collector for Counted {
             "Connections above the limit",
             read(&self.0.refused),
         )?;
-        gauge(&mut encoder, "synapse_connections_open", "Connections now", read(&self.0.open))
+        gauge(&mut encoder, "synapse_connections_open", "Connections now", read(&self.0.open))?;
+        self.0.batches.encode(&mut encoder)
     }
 }
 
@@ -230,6 +269,15 @@ fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_counts_at_the_first_bound_that_is_not_below_it() {
+        let bounds: Vec<u64> = (0..TIME_BOUNDS).map(|n| 1000 << (2 * n)).collect();
+        for ns in bounds.iter().flat_map(|bound| [bound - 1, *bound, bound + 1]).chain([0, 1, u64::MAX]) {
+            let expected = bounds.iter().position(|bound| ns <= *bound).unwrap_or(TIME_BOUNDS);
+            assert_eq!(bound_of(ns), expected, "{ns}");
+        }
+    }
 
     #[test]
     fn every_operation_is_counted_under_its_name() {

@@ -76,9 +76,10 @@ impl Outbox {
 
     /// So many bytes of what lies in one piece are written.
     pub(crate) fn sent(&mut self, count: usize) {
-        self.small.advance(count);
-        if self.small.is_empty() {
-            self.clear();
+        if count == self.small.len() {
+            self.small.clear();
+        } else {
+            self.small.advance(count);
         }
     }
 
@@ -89,9 +90,14 @@ impl Outbox {
         }
     }
 
+    /// Nothing is to be written for a while: who waits needs no room to wait with.
+    pub(crate) fn rest(&mut self) {
+        spare::give_output(std::mem::take(&mut self.small));
+    }
+
     /// Lets go of everything, and of the room for it.
     pub(crate) fn clear(&mut self) {
-        spare::give_output(std::mem::take(&mut self.small));
+        self.rest();
         self.large = Vec::new();
         self.large_bytes = 0;
     }

@@ -4,8 +4,10 @@
 mod large_tests;
 mod transfer;
 
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -31,11 +33,13 @@ const GET: Bytes = Bytes::from_static(b"GET");
 const SET: Bytes = Bytes::from_static(b"SET");
 const EX: Bytes = Bytes::from_static(b"EX");
 
-/// What comes after the plain requests that were answered.
+/// Why plain requests are no longer answered one turn after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Front {
-    /// Nothing, or the beginning of a request.
-    Over,
+enum Pause {
+    /// The client does not take its answers as they come, or others are to have a turn before the next ones.
+    Answers,
+    /// More is to be read, in another way than most is.
+    Input,
     /// A request for the decoder.
     Other,
 }
@@ -115,12 +119,12 @@ impl<S: Stream> Session<S> {
         let (mut decoder, mut batch) = (resp::request::Decoder::default(), Batch::default());
         let mut answers = RespAnswers { out: self.outbox() };
         loop {
-            let (taken, front) = self.front(resp::plain::look, &mut answers).await?;
-            if taken > 0 || front == Front::Over {
+            let (taken, pause) = self.plain(resp::plain::look, &mut answers).await?;
+            if taken > 0 || pause == Pause::Input {
                 // What it knows of the beginning of the input is no longer the beginning, or not needed.
                 decoder.reset();
             }
-            if front == Front::Over {
+            if pause == Pause::Input {
                 self.write(&mut answers.out).await?;
                 if !self.read(&mut answers.out).await? {
                     return self.write_all(&mut answers.out).await;
@@ -146,7 +150,7 @@ impl<S: Stream> Session<S> {
     async fn frames(&mut self) -> io::Result<()> {
         let (mut batch, mut answers) = (Batch::default(), FrameAnswers { out: self.outbox() });
         loop {
-            if let (_, Front::Over) = self.front(frame::look, &mut answers).await? {
+            if let (_, Pause::Input) = self.plain(frame::look, &mut answers).await? {
                 self.write(&mut answers.out).await?;
                 if !self.read(&mut answers.out).await? {
                     return self.write_all(&mut answers.out).await;
@@ -232,30 +236,48 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// Answers the plain requests at the front of the input, and says how many bytes those were and what comes after them.
-    async fn front(
+    /// Answers plain requests until something else is to be done, and says how many bytes they were and what that is.
+    async fn plain(
         &mut self,
         look: impl Fn(&[u8]) -> Look<'_> + Copy,
         answers: &mut (impl Answers + AsMut<Outbox>),
-    ) -> io::Result<(usize, Front)> {
-        let (begun, mut taken) = (Instant::now(), 0);
+    ) -> io::Result<(usize, Pause)> {
+        let mut taken = 0;
+        loop {
+            match poll_fn(|cx| self.poll_plain(look, answers, &mut taken, cx)).await? {
+                Pause::Answers => {
+                    self.write(answers.as_mut()).await?;
+                    give_way().await;
+                }
+                pause => return Ok((taken, pause)),
+            }
+        }
+    }
+
+    /// Takes turns: answers what came, sends the answers, reads on. It is what most sessions do most of the time, so it
+    /// is one function that waits at one place; whatever is out of the ordinary is done by others.
+    fn poll_plain(
+        &mut self,
+        look: impl Fn(&[u8]) -> Look<'_> + Copy,
+        answers: &mut (impl Answers + AsMut<Outbox>),
+        taken: &mut usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Pause>> {
         loop {
             answers.as_mut().open();
             let done = self.executor.front(look, &self.input, answers);
             self.input.advance(done.taken);
-            taken += done.taken;
-            match done.next {
-                Next::Full => {
-                    self.write(answers.as_mut()).await?;
-                    give_way().await;
-                }
-                next => {
-                    if done.taken > 0 {
-                        self.executor.client().metrics().took(begun.elapsed());
-                    }
-                    self.missing = if let Next::Part(missing) = next { missing } else { 0 };
-                    return Ok((taken, if self.missing > 0 { Front::Over } else { Front::Other }));
-                }
+            *taken += done.taken;
+            self.missing = match done.next {
+                Next::Full => return Poll::Ready(Ok(Pause::Answers)),
+                Next::Other => 0,
+                Next::Part(missing) => missing,
+            };
+            if self.missing == 0 {
+                return Poll::Ready(Ok(Pause::Other));
+            }
+            if !self.send(answers.as_mut())? || !ready!(self.poll_more(answers.as_mut(), cx))? {
+                return Poll::Ready(Ok(Pause::Input));
             }
         }
     }

@@ -100,13 +100,13 @@ impl Run<'_> {
 
 /// Answers from a memory that is all there is.
 pub(super) fn memory<'a, M: Memory>(
-    clock: &impl Clock,
+    now: Now,
     store: &mut Store<M>,
     client: &Client,
     requests: &mut Requests<'a, impl Fn(&'a [u8]) -> Look<'a>>,
     answers: &mut impl Answers,
 ) -> Next {
-    let (now, mut run) = (clock.now(), Run::new());
+    let mut run = Run::new();
     loop {
         let after = requests.run(&mut run);
         if !run.keys.is_empty() {
@@ -175,13 +175,13 @@ fn write<M: Memory>(
 
 /// Answers from copies of what a Redis holds, up to the first request that only Redis can answer.
 pub(super) fn near<'a, M: Memory, C: Clock>(
-    clock: &impl Clock,
+    now: Now,
     near: &Near<M, C>,
     client: &Client,
     requests: &mut Requests<'a, impl Fn(&'a [u8]) -> Look<'a>>,
     answers: &mut impl Answers,
 ) -> Next {
-    let (now, mut run) = (clock.now(), Run::new());
+    let mut run = Run::new();
     loop {
         let after = requests.run(&mut run);
         if !run.keys.is_empty() && run.kind == Kind::Writes {

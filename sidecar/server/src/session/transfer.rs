@@ -117,21 +117,23 @@ impl<S: Stream> Session<S> {
     /// Writes as many of the answers as the client takes at once. The others go with later ones or while more is waited for;
     /// when they have become many, they are waited for here.
     pub(super) async fn write(&mut self, out: &mut Outbox) -> io::Result<()> {
-        if let Some(whole) = out.whole() {
-            if whole.is_empty() {
-                return Ok(());
-            }
-            // Most answers go at once.
-            let sent = match self.stream.send_now(whole) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                sent => sent?,
-            };
-            out.sent(sent);
-            if out.len() < OUTBOX_BYTES {
-                return Ok(());
-            }
+        self.send(out)?;
+        if out.whole().is_some_and(|whole| whole.len() < OUTBOX_BYTES) {
+            return Ok(());
         }
         self.write_all(out).await
+    }
+
+    /// Sends as many of the answers as the client takes at once, where they lie in one piece; true when none is left.
+    pub(super) fn send(&mut self, out: &mut Outbox) -> io::Result<bool> {
+        let Some(whole) = out.whole() else { return Ok(false) };
+        if !whole.is_empty() {
+            match self.stream.send_now(whole) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                sent => out.sent(sent?),
+            }
+        }
+        Ok(out.len() == 0)
     }
 
     /// Writes all answers. What the client says in the meantime is heard, but not answered: most who send many requests at
@@ -156,6 +158,23 @@ impl<S: Stream> Session<S> {
         }
         out.clear();
         Ok(())
+    }
+
+    /// Reads on when all answers are sent; false when there is more to it than that, which [`Session::read`] does.
+    pub(super) fn poll_more(&mut self, out: &mut Outbox, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let is_ordinary =
+            !self.is_ahead && !self.is_filled && self.missing < LARGE_BYTES && !self.drain.is_over();
+        let (true, Ok(most)) = (is_ordinary, self.input.make_room(self.missing, TURN_BYTES)) else {
+            return Poll::Ready(Ok(false));
+        };
+        match poll_read(&mut self.stream, &mut self.input, most, cx)? {
+            Poll::Ready(read) => Poll::Ready(Ok(self.note(read, most))),
+            Poll::Pending => {
+                self.input.rest();
+                out.rest();
+                Pin::new(&mut self.drain).poll(cx).map(|()| Ok(false))
+            }
+        }
     }
 
     /// Reads on, and writes `out` as far as the client takes it meanwhile; false when the client has said all, or the server
