@@ -194,14 +194,14 @@ impl<C: Owned> Arena<C> {
         mut visit: impl FnMut(usize, Option<Found<'_>>),
     ) {
         if let [key] = keys {
-            self.get_one(key.as_ref(), self.seed.hash(key.as_ref()), now, 0, &mut visit);
+            visit(0, self.get_one(key.as_ref(), self.seed.hash(key.as_ref()), now));
             return self.pass(1);
         }
         let mut guesses = [Guess::NONE; BATCH];
         for (first, batch) in keys.chunks(BATCH).enumerate() {
             self.guess(batch, &mut guesses);
             for (n, (key, guess)) in batch.iter().zip(&guesses).enumerate() {
-                self.get_guessed(key.as_ref(), guess, now, first * BATCH + n, &mut visit);
+                visit(first * BATCH + n, self.get_guessed(key.as_ref(), guess, now));
             }
             self.pass(batch.len() as u64);
         }

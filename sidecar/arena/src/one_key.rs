@@ -65,25 +65,16 @@ impl Named {
 }
 
 impl<C: Owned> Arena<C> {
-    #[inline]
-    pub(crate) fn get_one(
-        &mut self,
-        key: &[u8],
-        hash: Hash,
-        now: u64,
-        position: usize,
-        visit: &mut impl FnMut(usize, Option<Found<'_>>),
-    ) {
+    pub(crate) fn get_one(&mut self, key: &[u8], hash: Hash, now: u64) -> Option<Found<'_>> {
         let found = self.find_hashed(hash, key);
         self.settle(0);
-        let Some(named) = found else { return visit(position, None) };
+        let named = found?;
         if named.is_past(now) {
             self.forget(named);
             self.counts.expirations += 1;
-            return visit(position, None);
+            return None;
         }
-        let Named { at, head, tail, .. } = named;
-        visit(position, Some(self.hit(at, head, tail)));
+        Some(self.hit(named.at, named.head, named.tail))
     }
 
     /// Asks for the key of a guessed entry, whose header has come: it lies behind the value.
@@ -108,18 +99,11 @@ impl<C: Owned> Arena<C> {
     }
 
     /// As [`Arena::get_one`]. Between the guess and now, entries may have gone, but none has moved.
-    #[inline]
-    pub(crate) fn get_guessed(
-        &mut self,
-        key: &[u8],
-        guess: &Guess,
-        now: u64,
-        position: usize,
-        visit: &mut impl FnMut(usize, Option<Found<'_>>),
-    ) {
+    #[inline(always)]
+    pub(crate) fn get_guessed(&mut self, key: &[u8], guess: &Guess, now: u64) -> Option<Found<'_>> {
         match self.guessed(key, guess) {
-            Some((at, head, tail)) if now <= tail.deadline => visit(position, Some(self.hit(at, head, tail))),
-            _ => self.get_one(key, guess.hash, now, position, visit),
+            Some((at, head, tail)) if now <= tail.deadline => Some(self.hit(at, head, tail)),
+            _ => self.get_one(key, guess.hash, now),
         }
     }
 
@@ -133,7 +117,7 @@ impl<C: Owned> Arena<C> {
     }
 
     /// An entry is served.
-    #[inline]
+    #[inline(always)]
     fn hit(&mut self, at: usize, head: Head, tail: Tail) -> Found<'_> {
         if self.eviction.is_cold(self.ageing.count(head.heat)) {
             self.cold_hit(at);

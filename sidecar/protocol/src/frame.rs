@@ -92,6 +92,17 @@ pub enum Answer<'a> {
 pub fn look(input: &[u8]) -> Look<'_> {
     const GET_BYTES: usize = 9;
     const SET_BYTES: usize = 21;
+    // Most are reads, and whole.
+    if let Some(&[a, b, c, d, OP_GET, w, x, y, z]) = input.first_chunk::<GET_BYTES>() {
+        let (length, key) =
+            (u32::from_be_bytes([a, b, c, d]) as usize, u32::from_le_bytes([w, x, y, z]) as usize);
+        if length <= MAX_FRAME_BYTES
+            && length == key + 5
+            && let Some(key) = input.get(GET_BYTES..4 + length)
+        {
+            return Look::Whole(Plain::Get(key), 4 + length);
+        }
+    }
     let Some((prefix, body)) = input.split_first_chunk::<4>() else { return Look::Part(4 - input.len()) };
     let Ok(length) = usize::try_from(u32::from_be_bytes(*prefix)) else { return Look::Other };
     let end = 4 + length;
@@ -186,6 +197,7 @@ fn finished(body: &Bytes, request: Request) -> Result<Request, BodyError> {
 }
 
 /// Writes an answer. A value or text too long for a frame becomes an error that says so.
+#[inline]
 pub fn answer(out: &mut BytesMut, answer: Answer<'_>) {
     match answer {
         Answer::Ok => out.put_slice(&[0, 0, 0, 1, ANSWER_OK]),
@@ -202,6 +214,7 @@ pub fn hit(out: &mut impl Sink, value: &Bytes) {
     }
 }
 
+#[inline]
 fn bytes(out: &mut BytesMut, kind: u8, payload: &[u8]) {
     out.reserve(payload.len() + 4 + HEAD_BYTES);
     if head(out, kind, payload.len()) {
@@ -210,19 +223,24 @@ fn bytes(out: &mut BytesMut, kind: u8, payload: &[u8]) {
 }
 
 /// Writes what stands before a payload; where that is too long for a frame, an error in its place, and answers false.
+#[inline]
 fn head(out: &mut BytesMut, kind: u8, payload: usize) -> bool {
     match (u32::try_from(payload + HEAD_BYTES), u32::try_from(payload)) {
         (Ok(frame), Ok(length)) if payload + HEAD_BYTES <= MAX_FRAME_BYTES => {
-            out.put_u32(frame);
-            out.put_u8(kind);
-            out.put_u32_le(length);
+            let ([a, b, c, d], [w, x, y, z]) = (frame.to_be_bytes(), length.to_le_bytes());
+            out.put_slice(&[a, b, c, d, kind, w, x, y, z]);
             true
         }
         _ => {
-            bytes(out, ANSWER_ERR, b"the value does not fit into a frame");
+            does_not_fit(out);
             false
         }
     }
+}
+
+#[cold]
+fn does_not_fit(out: &mut BytesMut) {
+    answer(out, Answer::Err("the value does not fit into a frame"));
 }
 
 #[cfg(test)]

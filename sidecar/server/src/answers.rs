@@ -68,6 +68,7 @@ impl Answers for RespAnswers {
         encode::reply(&mut self.out, version, reply);
     }
 
+    #[inline(always)]
     fn value(&mut self, version: Version, found: Option<Found<'_>>) {
         match found {
             Some(Found { handle: Some(value), .. }) => encode::handle(&mut self.out, value),
@@ -121,6 +122,7 @@ impl Answers for FrameAnswers {
         frame::answer(&mut self.out.small, answer);
     }
 
+    #[inline(always)]
     fn value(&mut self, _: Version, found: Option<Found<'_>>) {
         match found {
             Some(Found { handle: Some(value), .. }) => frame::hit(&mut self.out, value),

@@ -51,17 +51,18 @@ pub fn handle(out: &mut impl Sink, bytes: &Bytes) {
 /// Writes a bulk string.
 #[inline]
 pub fn bulk(out: &mut BytesMut, bytes: &[u8]) {
-    match short_head(bytes.len()) {
-        Some((head, used)) => {
-            out.reserve(head.len() + bytes.len() + 2);
+    out.reserve(HEAD_BYTES + bytes.len() + 2);
+    match SHORT_HEADS.get(bytes.len()) {
+        Some(head) => {
             // A copy of a fixed size is a single store.
-            let end = out.len() + used;
-            out.put_slice(&head);
+            let end = out.len() + usize::from(head[HEAD_BYTES - 1]);
+            out.put_slice(head);
             out.truncate(end);
         }
         None => head(out, b'$', bytes.len()),
     }
-    finish(out, bytes);
+    out.put_slice(bytes);
+    out.put_slice(b"\r\n");
 }
 
 /// Writes the answer "done".
@@ -103,24 +104,31 @@ fn head(out: &mut BytesMut, kind: u8, length: usize) {
     line(out, kind, itoa::Buffer::new().format(length).as_bytes());
 }
 
-/// `$`, the digits of a length below 10,000 and the end of the line, and how many of these bytes that are.
-#[inline]
-fn short_head(length: usize) -> Option<([u8; 8], usize)> {
-    let (digits, mut left) = match length {
-        0..10 => (1, length),
-        10..100 => (2, length),
-        100..1000 => (3, length),
-        1000..10_000 => (4, length),
-        _ => return None,
-    };
-    let mut head = *b"$0000\r\n\0";
-    for place in (1..=digits).rev() {
+/// What stands before the bytes of a short bulk string.
+static SHORT_HEADS: [[u8; HEAD_BYTES]; 1000] = {
+    let (mut heads, mut length) = ([[0; HEAD_BYTES]; 1000], 0);
+    while length < heads.len() {
+        heads[length] = short_head(length);
+        length += 1;
+    }
+    heads
+};
+
+/// Room for the head of a short bulk string, and how long it is.
+const HEAD_BYTES: usize = 8;
+
+/// The head of a bulk string of less than a thousand bytes; the last byte says how many the head has.
+const fn short_head(length: usize) -> [u8; HEAD_BYTES] {
+    let digits = if length < 10 { 1 } else { 2 + (length >= 100) as usize };
+    let (mut head, mut place, mut left) = ([0; HEAD_BYTES], digits, length);
+    while place > 0 {
         head[place] = b'0' + (left % 10) as u8;
         left /= 10;
+        place -= 1;
     }
-    head[digits + 1] = b'\r';
-    head[digits + 2] = b'\n';
-    Some((head, digits + 3))
+    (head[0], head[digits + 1], head[digits + 2]) = (b'$', b'\r', b'\n');
+    head[HEAD_BYTES - 1] = digits as u8 + 3;
+    head
 }
 
 #[inline]

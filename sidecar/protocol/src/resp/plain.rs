@@ -1,25 +1,27 @@
 //! GET and SET as clients write them. Whatever is written in another way is left to the decoder, which knows them all.
 
+use std::ops::Range;
+
 use crate::limits::{MAX_BULK_BYTES, MAX_REQUEST_BYTES};
 use crate::plain::{Look, Plain};
 
-/// The first eight bytes, and the next six: the name in capitals.
-const GET: ([u8; 8], [u8; 6]) = (*b"*2\r\n$3\r\n", *b"GET\r\n$");
-const SET: ([u8; 8], [u8; 6]) = (*b"*3\r\n$3\r\n", *b"SET\r\n$");
-/// Bytes before the digits of the key's length.
-const HEAD_BYTES: usize = GET.0.len() + GET.1.len();
-/// Turns the three letters of a name into capitals, and leaves what else stands in those six bytes.
-const CAPITALS: [u8; 6] = [!0x20, !0x20, !0x20, !0, !0, !0];
+/// What stands before the digits of the key's length, the name in capitals.
+const HEADS: [&[u8; HEAD_BYTES]; 2] = [b"*2\r\n$3\r\nGET\r\n$", b"*3\r\n$3\r\nSET\r\n$"];
+const HEAD_BYTES: usize = 14;
+/// Where the name stands in it.
+const NAME: Range<usize> = 8..11;
+const GET: u128 = number(HEADS[0]);
+const SET: u128 = number(HEADS[1]);
+/// Turns the three letters of a name into capitals, and leaves of 16 bytes those of the head.
+const CAPITALS: u128 = number(&[0xff; HEAD_BYTES]) & !(0x20_2020 << (8 * NAME.start));
 /// Digits of the largest length.
 const MOST_DIGITS: usize = 8;
 
 /// Looks at the front of `input`, which is where a request begins.
 #[inline]
 pub fn look(input: &[u8]) -> Look<'_> {
-    let Some((first, rest)) = input.split_first_chunk::<8>() else { return beginning(input) };
-    let Some(name) = rest.first_chunk::<6>() else { return beginning(input) };
-    let name = std::array::from_fn(|n| name[n] & CAPITALS[n]);
-    let is_set = match (*first, name) {
+    let Some(head) = input.first_chunk::<16>() else { return beginning(input) };
+    let is_set = match u128::from_le_bytes(*head) & CAPITALS {
         GET => false,
         SET => true,
         _ => return Look::Other,
@@ -43,8 +45,26 @@ pub fn look(input: &[u8]) -> Look<'_> {
 }
 
 /// The argument whose length begins at `at`, and where what follows it begins.
-#[inline]
+#[inline(always)]
 fn argument(input: &[u8], at: usize) -> Result<(&[u8], usize), Look<'_>> {
+    // Most lengths have one or two digits.
+    let (length, start) = match *input[at..].first_chunk::<4>().unwrap_or(&[0; 4]) {
+        [ten @ b'1'..=b'9', one @ b'0'..=b'9', b'\r', b'\n'] => {
+            (usize::from(ten - b'0') * 10 + usize::from(one - b'0'), at + 4)
+        }
+        [one @ b'0'..=b'9', b'\r', b'\n', _] => (usize::from(one - b'0'), at + 3),
+        _ => length(input, at)?,
+    };
+    // The two bytes after an argument are skipped unread, as by the decoder.
+    let end = start + length;
+    match input.get(start..end + 2) {
+        Some(argument) => Ok((&argument[..length], end + 2)),
+        None => Err(Look::Part(end + 2 - input.len())),
+    }
+}
+
+/// The length of the argument that is written at `at`, and where the argument begins.
+fn length(input: &[u8], at: usize) -> Result<(usize, usize), Look<'_>> {
     let digits = &input[at..];
     let (mut length, mut count) = (0, 0);
     while let Some(digit) = digits.get(count).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10)
@@ -61,15 +81,10 @@ fn argument(input: &[u8], at: usize) -> Result<(&[u8], usize), Look<'_>> {
         None => return Err(cut(&digits[count..], count > 0)),
     }
     let start = at + count + 2;
-    let end = start + length;
-    if length > MAX_BULK_BYTES || end > MAX_REQUEST_BYTES {
+    if length > MAX_BULK_BYTES || start + length > MAX_REQUEST_BYTES {
         return Err(Look::Other);
     }
-    // The two bytes after an argument are skipped unread, as by the decoder.
-    match input.get(start..end) {
-        Some(argument) if input.len() >= end + 2 => Ok((argument, end + 2)),
-        _ => Err(Look::Part(end + 2 - input.len())),
-    }
+    Ok((length, start))
 }
 
 /// What a line that the input cuts off may become.
@@ -77,15 +92,30 @@ fn cut(rest: &[u8], has_digits: bool) -> Look<'_> {
     if rest.is_empty() || (rest == b"\r" && has_digits) { Look::Part(1) } else { Look::Other }
 }
 
-/// What fewer bytes than a head may become.
+/// What so few bytes may become.
 fn beginning(input: &[u8]) -> Look<'_> {
-    let begins = |(first, name): ([u8; 8], [u8; 6])| {
-        input.iter().zip(first.iter().chain(&name)).enumerate().all(|(at, (byte, expected))| {
-            let name = 8..11;
-            if name.contains(&at) { byte.eq_ignore_ascii_case(expected) } else { byte == expected }
+    let head = &input[..input.len().min(HEAD_BYTES)];
+    let begins = |expected: &[u8; HEAD_BYTES]| {
+        head.iter().zip(expected).enumerate().all(|(at, (byte, expected))| {
+            if NAME.contains(&at) { byte.eq_ignore_ascii_case(expected) } else { byte == expected }
         })
     };
-    if begins(GET) || begins(SET) { Look::Part(HEAD_BYTES - input.len()) } else { Look::Other }
+    match HEADS.into_iter().any(begins) {
+        false => Look::Other,
+        true if head.len() < HEAD_BYTES => Look::Part(HEAD_BYTES - head.len()),
+        // Of a whole request, nothing is as short.
+        true => argument(input, HEAD_BYTES).map_or_else(|look| look, |_| Look::Other),
+    }
+}
+
+/// The bytes of a head in a number, the first one lowest.
+const fn number(head: &[u8; HEAD_BYTES]) -> u128 {
+    let (mut number, mut at) = (0, 0);
+    while at < HEAD_BYTES {
+        number |= (head[at] as u128) << (8 * at);
+        at += 1;
+    }
+    number
 }
 
 #[cfg(test)]

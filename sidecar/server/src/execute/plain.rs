@@ -1,6 +1,6 @@
 //! Plain requests, answered straight from the read buffer into the write buffer.
 
-use smallvec::SmallVec;
+use arrayvec::ArrayVec;
 use synapse_core::clock::{Clock, Now};
 use synapse_core::memory::Memory;
 use synapse_engine::command::Op;
@@ -25,11 +25,11 @@ pub(super) struct Requests<'a, L> {
 /// A run of requests of one kind, gathered to be looked up together. Room for it is taken, not cleared.
 struct Run<'a> {
     kind: Kind,
-    keys: SmallVec<[&'a [u8]; KEYS_AT_ONCE]>,
+    keys: ArrayVec<&'a [u8], KEYS_AT_ONCE>,
     /// Of writes.
-    values: SmallVec<[&'a [u8]; KEYS_AT_ONCE]>,
+    values: ArrayVec<&'a [u8], KEYS_AT_ONCE>,
     /// Where each request ends.
-    ends: SmallVec<[usize; KEYS_AT_ONCE]>,
+    ends: ArrayVec<usize, KEYS_AT_ONCE>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl<'a, L: Fn(&'a [u8]) -> Look<'a>> Requests<'a, L> {
 
 impl Run<'_> {
     fn new() -> Self {
-        Self { kind: Kind::Reads, keys: SmallVec::new(), values: SmallVec::new(), ends: SmallVec::new() }
+        Self { kind: Kind::Reads, keys: ArrayVec::new(), values: ArrayVec::new(), ends: ArrayVec::new() }
     }
 
     fn clear(&mut self) {
