@@ -204,3 +204,118 @@ impl Stream for tokio::io::DuplexStream {
         Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::{Read, Write};
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::task::yield_now;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Longer than anything here takes.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// More than a socket takes while nobody reads.
+    const MUCH: usize = 4 << 20;
+
+    fn pair() -> (UnixStream, Connection) {
+        let (near, far) = UnixStream::pair().unwrap();
+        far.set_nonblocking(true).unwrap();
+        let accepted = tokio::net::UnixStream::from_std(far).unwrap();
+        (near, Connection::new(accepted).unwrap())
+    }
+
+    async fn soon<T>(what: impl Future<Output = io::Result<T>>) -> T {
+        timeout(PATIENCE, what).await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_comes_is_read_and_the_end_is_seen() {
+        let (mut client, mut connection) = pair();
+        let mut read = [0; 3];
+        for part in [b"one", b"two"] {
+            client.write_all(part).unwrap();
+            assert_eq!((soon(connection.read(&mut read)).await, &read), (3, part));
+        }
+        // The second part is waited for: the first read was short, or took all.
+        let mut wide = [0; 64];
+        client.write_all(b"abc").unwrap();
+        assert_eq!(soon(connection.read(&mut wide)).await, 3);
+        let waiting = tokio::spawn(async move { (connection.read(&mut wide).await, connection) });
+        yield_now().await;
+        client.write_all(b"d").unwrap();
+        let (read, mut connection) = timeout(PATIENCE, waiting).await.unwrap().unwrap();
+        assert_eq!(read.unwrap(), 1);
+        client.write_all(b"last").unwrap();
+        drop(client);
+        assert_eq!((soon(connection.read(&mut wide)).await, soon(connection.read(&mut wide)).await), (4, 0));
+    }
+
+    #[tokio::test]
+    async fn the_kernel_is_asked_for_room_only_while_it_lacks() {
+        let (mut client, mut connection) = pair();
+        client.write_all(b"a").unwrap();
+        assert_eq!(soon(connection.read_u8()).await, b'a');
+        soon(connection.write_all(b"answer")).await;
+        assert!(connection.asked.is_some() && !connection.is_asked_for_room);
+
+        let (mut first, sent) = ([0; 6], vec![7; MUCH]);
+        client.read_exact(&mut first).unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut received = vec![0; MUCH];
+            client.read_exact(&mut received).map(|()| (client, received))
+        });
+        soon(connection.write_all(&sent)).await;
+        assert!(connection.is_asked_for_room && !connection.lacks_room);
+        let (mut client, received) = reader.join().unwrap().unwrap();
+        assert!(received == sent);
+        client.write_all(b"b").unwrap();
+        assert_eq!(soon(connection.read_u8()).await, b'b');
+        assert!(!connection.is_asked_for_room);
+    }
+
+    #[tokio::test]
+    async fn a_read_that_waits_is_woken_though_a_write_began_to_wait_after_it() {
+        let (mut client, mut connection) = pair();
+        let sent = vec![7; MUCH];
+        let both = tokio::spawn(async move {
+            let (mut written, mut byte) = (0, [0]);
+            poll_fn(|cx| {
+                // The order in which a session asks.
+                let mut read = ReadBuf::new(&mut byte);
+                if Pin::new(&mut connection).poll_read(cx, &mut read).is_ready() {
+                    return Poll::Ready(written);
+                }
+                while let Poll::Ready(count) = Pin::new(&mut connection).poll_write(cx, &sent[written..]) {
+                    written += count.unwrap();
+                }
+                Poll::Pending
+            })
+            .await
+        });
+        // It runs until it waits for both: this is the only thread, and nobody else has anything to do.
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        client.write_all(b"!").unwrap();
+        let written = timeout(PATIENCE, both).await.unwrap().unwrap();
+        assert!(written < MUCH, "all of it fits into the socket: nothing was waited for");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_is_told_to_wait_and_who_left_is_an_error() {
+        let (client, mut connection) = pair();
+        let bytes = vec![7; MUCH];
+        assert!(connection.send_now(&bytes).unwrap() < MUCH);
+        while connection.send_now(b"1").is_ok() {}
+        assert_eq!(connection.send_now(b"1").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(client);
+        assert_eq!(connection.send_now(b"1").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert!(timeout(PATIENCE, connection.write_all(b"1")).await.unwrap().is_err());
+    }
+}
