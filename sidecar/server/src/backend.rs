@@ -175,11 +175,11 @@ impl Backend {
 
     /// What stands behind the socket now.
     pub(crate) fn current(&self) -> Arc<Kind> {
-        Arc::clone(&self.borrow())
+        Arc::clone(&self.hold())
     }
 
-    /// The same, which cannot be replaced until it is given back.
-    pub(crate) fn borrow(&self) -> RwLockReadGuard<'_, Arc<Kind>> {
+    /// The same, which cannot be replaced until it is let go of.
+    pub(crate) fn hold(&self) -> RwLockReadGuard<'_, Arc<Kind>> {
         self.kind.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,6 +6,7 @@ mod plain;
 
 use std::sync::{Arc, Weak};
 
+use synapse_core::clock::Clock;
 use synapse_core::reply::Reply;
 use synapse_engine::store::Watch;
 use synapse_protocol::batch::Batch;
@@ -110,22 +111,24 @@ impl Executor {
         input: &[u8],
         answers: &mut impl Answers,
     ) -> Front {
-        let (backend, kind) = (&*self.backend, self.backend.borrow());
+        let (backend, kind) = (&*self.backend, self.backend.hold());
         let as_before = std::ptr::eq(self.last.as_ptr(), Arc::as_ptr(&kind));
         if !as_before || self.client.is_queueing() || self.side.near.is_watching() {
             return Front { taken: 0, next: Next::Other };
         }
         let (client, mut requests) = (&self.client, Requests::new(look, input));
-        let (next, begun) = match &**kind {
+        let (mut now, begun) = backend.clock.read();
+        let next = match &**kind {
             Kind::Memory(store) => {
-                let mut store = lock(store);
-                let (now, begun) = backend.clock.read();
-                (plain::memory(now, &mut store, client, &mut requests, answers), begun)
+                let mut store = store.try_lock().unwrap_or_else(|_| {
+                    // Time goes by while another core has it.
+                    let store = lock(store);
+                    now = backend.clock.now();
+                    store
+                });
+                plain::memory(now, &mut store, client, &mut requests, answers)
             }
-            Kind::Near(near) => {
-                let (now, begun) = backend.clock.read();
-                (plain::near(now, near, client, &mut requests, answers), begun)
-            }
+            Kind::Near(near) => plain::near(now, near, client, &mut requests, answers),
         };
         if requests.taken > 0 {
             client.metrics().took(backend.clock.read().1.saturating_sub(begun));

@@ -17,7 +17,10 @@ use crate::spare;
 const MOST_ROOM_BYTES: usize = 4 << 20;
 
 /// Buffers above this size are given back when they are empty: one large request does not cost memory for ever.
-const KEPT_BYTES: usize = 64 << 10;
+const KEPT_BYTES: usize = spare::MOST_INPUT_BYTES;
+
+/// From this size on, what is taken of a buffer is not copied: the buffer goes with it.
+const GIVEN_BYTES: usize = 16 << 10;
 
 /// What may follow the last large argument of a request: options.
 const TAIL_BYTES: usize = 256;
@@ -136,14 +139,12 @@ impl Intake {
     /// Has room for `most` more, behind what is here.
     fn widen(&mut self, most: usize) {
         let (begin, held) = (self.begin, self.len());
-        if self.buffer.len() - held >= most {
+        // No byte is moved more than once for each that is taken.
+        if begin >= held && self.buffer.len() - held >= most {
             self.buffer.copy_within(begin..self.end, 0);
         } else {
-            let mut wide = spare::take_input();
-            if wide.len() < held + most {
-                // It doubles, and what is not written costs nothing.
-                wide = vec![0; (held + most).max(2 * self.buffer.len())];
-            }
+            // It doubles, and what is not written costs nothing.
+            let mut wide = spare::take_input((held + most).max(2 * held));
             wide[..held].copy_from_slice(self);
             spare::give_input(std::mem::replace(&mut self.buffer, wide));
         }
@@ -183,18 +184,21 @@ impl Deref for Intake {
 impl Source for Intake {
     fn cut(&mut self, count: usize) -> Bytes {
         self.held = 0;
-        if self.kind == Kind::Gathered || count == 0 {
+        if count == 0 || (self.kind == Kind::Gathered && count < GIVEN_BYTES) {
             let bytes = Bytes::copy_from_slice(&self[..count]);
             self.advance(count);
             return bytes;
         }
         // What follows a large request is little, and must not keep its room.
         let rest = self[count..].to_vec();
-        let lent = self.begin..self.begin + count;
+        let given = self.begin..self.begin + count;
         (self.begin, self.end) = (0, rest.len());
-        let room = std::mem::replace(&mut self.buffer, rest);
-        (self.kind, self.held) = (Kind::Gathered, room.len());
-        self.rooms.lend(room, lent)
+        let buffer = std::mem::replace(&mut self.buffer, rest);
+        if std::mem::replace(&mut self.kind, Kind::Gathered) == Kind::Gathered {
+            return Bytes::from(buffer).slice(given);
+        }
+        self.held = buffer.len();
+        self.rooms.lend(buffer, given)
     }
 }
 
@@ -260,6 +264,52 @@ mod tests {
         // And what is small is gathered again.
         assert!(intake.make_room(0, 1 << 10).unwrap() >= 1 << 10);
         assert_eq!((intake.kind, intake.cut(4), intake.held()), (Kind::Gathered, Bytes::from("next"), 0));
+    }
+
+    #[test]
+    fn what_is_left_moves_to_the_front_or_to_a_wider_buffer_and_nothing_else_shows() {
+        let (mut intake, _) = intake(64 * MIB);
+        let sent: Vec<u8> = (0..3_000_000).map(|n| (n % 251) as u8).collect();
+        let (mut came, mut taken, mut widest) = (0, 0, 0);
+        for turn in 0_usize.. {
+            let most = (sent.len() - came).min(1 + turn * 7919 % 20_000);
+            put(&mut intake, &sent[came..came + most]);
+            came += most;
+            assert!(intake[..] == sent[taken..came], "turn {turn}");
+            // Little is left most times, nothing sometimes, and much now and then.
+            let left = [100, 0, 3_000, 40_000][turn % 4].min(intake.len());
+            let count = intake.len() - left;
+            if turn % 3 == 0 {
+                assert!(intake.cut(count) == sent[taken..taken + count]);
+            } else {
+                intake.advance(count);
+            }
+            taken += count;
+            if turn % 5 == 0 {
+                intake.rest();
+            }
+            widest = widest.max(intake.buffer.len());
+            if came == sent.len() {
+                break;
+            }
+        }
+        assert!(intake[..] == sent[taken..]);
+        assert!((NEW..=256 << 10).contains(&widest), "{widest}");
+    }
+
+    const NEW: usize = 16 << 10;
+
+    #[test]
+    fn what_is_large_is_given_and_not_copied() {
+        let (mut intake, _) = intake(64 * MIB);
+        put(&mut intake, &[7; GIVEN_BYTES + 3]);
+        intake.advance(2);
+        let lies_at = intake.as_ptr();
+        let given = intake.cut(GIVEN_BYTES);
+        assert!(given.as_ptr() == lies_at && given == [7; GIVEN_BYTES][..]);
+        assert!(intake[..] == [7] && intake.held() == 0);
+        let copied = intake.cut(1);
+        assert!(copied == [7][..] && intake.is_empty());
     }
 
     #[test]

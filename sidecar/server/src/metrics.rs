@@ -34,7 +34,7 @@ pub(crate) enum Outcome {
 const OUTCOMES: [&str; 4] = ["hit", "miss", "ok", "error"];
 const WIRES: [&str; 3] = ["frames", "resp", "http"];
 
-/// Bounds of times: one microsecond, and each four times the one before, to about four seconds.
+/// How many bounds times have: one microsecond, and each four times the one before, to about four seconds.
 const TIME_BOUNDS: usize = 12;
 
 /// The counters of a server. Requests cost one addition each; the time is taken once for each batch.
@@ -127,14 +127,14 @@ impl Times {
     }
 
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let bounds = (0..TIME_BOUNDS).map(|n| 1e-6 * 4_f64.powi(n as i32)).chain([f64::MAX]);
+        let bounds = (0..TIME_BOUNDS).map(|n| 1e-6 * 4_f64.powi(n as i32)).chain([f64::INFINITY]);
         let counts: Vec<_> =
             bounds.zip(&self.counts).map(|(bound, count)| (bound, count.load(Ordering::Relaxed))).collect();
         let (sum, count) = (self.sum_ns.load(Ordering::Relaxed), counts.iter().map(|(_, count)| count).sum());
         encoder
             .encode_descriptor(
                 "synapse_batch_duration_seconds",
-                "Time to execute the commands that one read brought",
+                "Time to execute the commands of a turn: what one read brought, or 64 KiB of answers",
                 None,
                 MetricType::Histogram,
             )?

@@ -90,16 +90,18 @@ impl Outbox {
         }
     }
 
-    /// Nothing is to be written for a while: who waits needs no room to wait with.
+    /// Nothing is written for a while. Where nothing is to be, the room for it goes, too: who waits needs no room to wait with.
     pub(crate) fn rest(&mut self) {
-        spare::give_output(std::mem::take(&mut self.small));
+        if self.len() == 0 {
+            spare::give_output(std::mem::take(&mut self.small));
+        }
     }
 
     /// Lets go of everything, and of the room for it.
     pub(crate) fn clear(&mut self) {
+        (self.large, self.large_bytes) = (Vec::new(), 0);
+        self.small.clear();
         self.rest();
-        self.large = Vec::new();
-        self.large_bytes = 0;
     }
 }
 

@@ -36,9 +36,9 @@ const EX: Bytes = Bytes::from_static(b"EX");
 /// Why plain requests are no longer answered one turn after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pause {
-    /// The client does not take its answers as they come, or others are to have a turn before the next ones.
+    /// Many answers wait: they are written, and others have their turn.
     Answers,
-    /// More is to be read, in another way than most is.
+    /// Answers that the client did not take at once, or a read that [`Session::poll_more`] leaves to [`Session::read`].
     Input,
     /// A request for the decoder.
     Other,
@@ -247,6 +247,7 @@ impl<S: Stream> Session<S> {
             match poll_fn(|cx| self.poll_plain(look, answers, &mut taken, cx)).await? {
                 Pause::Answers => {
                     self.write(answers.as_mut()).await?;
+                    answers.as_mut().rest();
                     give_way().await;
                 }
                 pause => return Ok((taken, pause)),
@@ -264,17 +265,18 @@ impl<S: Stream> Session<S> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Pause>> {
         loop {
-            answers.as_mut().open();
-            let done = self.executor.front(look, &self.input, answers);
-            self.input.advance(done.taken);
-            *taken += done.taken;
-            self.missing = match done.next {
-                Next::Full => return Poll::Ready(Ok(Pause::Answers)),
-                Next::Other => 0,
-                Next::Part(missing) => missing,
-            };
-            if self.missing == 0 {
-                return Poll::Ready(Ok(Pause::Other));
+            self.missing = 0;
+            // Who was woken has nothing yet.
+            if !self.input.is_empty() {
+                answers.as_mut().open();
+                let done = self.executor.front(look, &self.input, answers);
+                self.input.advance(done.taken);
+                *taken += done.taken;
+                match done.next {
+                    Next::Full => return Poll::Ready(Ok(Pause::Answers)),
+                    Next::Other => return Poll::Ready(Ok(Pause::Other)),
+                    Next::Part(missing) => self.missing = missing,
+                }
             }
             if !self.send(answers.as_mut())? || !ready!(self.poll_more(answers.as_mut(), cx))? {
                 return Poll::Ready(Ok(Pause::Input));
@@ -304,6 +306,7 @@ impl<S: Stream> Session<S> {
                 Progress::Full(next) => at = next,
             }
             self.write(answers.as_mut()).await?;
+            answers.as_mut().rest();
             give_way().await;
         };
         batch.clear();

@@ -11,8 +11,9 @@ const MOST: usize = 3;
 /// The size of a new one.
 const NEW_BYTES: usize = 16 << 10;
 
-/// Larger ones are not kept: one large answer does not cost memory for ever.
-const MOST_BYTES: usize = 128 << 10;
+/// Larger ones are not kept: one large request or answer does not cost memory for ever.
+pub(crate) const MOST_INPUT_BYTES: usize = 64 << 10;
+const MOST_OUTPUT_BYTES: usize = 128 << 10;
 
 type Shelf<T> = RefCell<Vec<T>>;
 
@@ -21,14 +22,15 @@ thread_local! {
     static OUTPUTS: Shelf<BytesMut> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer to read into, with whatever is in it; the last that was given back here, if there is one.
-pub(crate) fn take_input() -> Vec<u8> {
-    INPUTS.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; NEW_BYTES])
+/// A buffer of at least so many bytes to read into, with whatever is in it; the last that was given back here, if it will do.
+pub(crate) fn take_input(least: usize) -> Vec<u8> {
+    let spare = INPUTS.with_borrow_mut(|shelf| shelf.pop_if(|last| last.len() >= least));
+    spare.unwrap_or_else(|| vec![0; NEW_BYTES.max(least)])
 }
 
 /// Gives back a buffer that was read into.
 pub(crate) fn give_input(buffer: Vec<u8>) {
-    if (NEW_BYTES..=MOST_BYTES).contains(&buffer.len()) {
+    if (NEW_BYTES..=MOST_INPUT_BYTES).contains(&buffer.len()) {
         keep(&INPUTS, buffer);
     }
 }
@@ -40,7 +42,7 @@ pub(crate) fn take_output() -> BytesMut {
 
 /// Gives back a buffer that was written into, whatever is in it.
 pub(crate) fn give_output(mut buffer: BytesMut) {
-    if (1..=MOST_BYTES).contains(&buffer.capacity()) {
+    if (1..=MOST_OUTPUT_BYTES).contains(&buffer.capacity()) {
         buffer.clear();
         keep(&OUTPUTS, buffer);
     }
@@ -73,10 +75,11 @@ mod tests {
         again.reserve(NEW_BYTES);
         assert_eq!(again.as_ptr(), lies_at);
 
-        let input = take_input();
+        let input = take_input(1);
         let lies_at = input.as_ptr();
         give_input(input);
-        let again = take_input();
+        assert_eq!(take_input(NEW_BYTES + 1).len(), NEW_BYTES + 1);
+        let again = take_input(NEW_BYTES);
         assert_eq!(again.as_ptr(), lies_at);
     }
 
@@ -91,8 +94,8 @@ mod tests {
         assert_eq!((INPUTS.with_borrow(Vec::len), OUTPUTS.with_borrow(Vec::len)), (MOST, MOST));
         INPUTS.take();
         OUTPUTS.take();
-        give_output(BytesMut::with_capacity(MOST_BYTES + 1));
-        give_input(vec![0; MOST_BYTES + 1]);
+        give_output(BytesMut::with_capacity(MOST_OUTPUT_BYTES + 1));
+        give_input(vec![0; MOST_INPUT_BYTES + 1]);
         assert_eq!((INPUTS.with_borrow(Vec::len), OUTPUTS.with_borrow(Vec::len)), (0, 0));
     }
 }

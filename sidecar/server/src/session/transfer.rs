@@ -168,6 +168,7 @@ impl<S: Stream> Session<S> {
             return Poll::Ready(Ok(false));
         };
         match poll_read(&mut self.stream, &mut self.input, most, cx)? {
+            // The end is read once more by who acts on it; it stays.
             Poll::Ready(read) => Poll::Ready(Ok(self.note(read, most))),
             Poll::Pending => {
                 self.input.rest();
@@ -200,6 +201,7 @@ impl<S: Stream> Session<S> {
 
     async fn read_once(&mut self, out: &mut Outbox) -> io::Result<bool> {
         if std::mem::take(&mut self.is_filled) {
+            out.rest();
             give_way().await;
         }
         let most = match self.input.make_room(self.missing, TURN_BYTES) {

@@ -20,6 +20,9 @@ fn metrics_count_what_was_asked() {
     );
     world.ask(b"\x00\x00\x00\x06\x01\x01\x00\x00\x00a");
     let metrics = get(&world, "/metrics");
+    let batches = metrics.lines().find_map(|line| line.strip_prefix("synapse_batch_duration_seconds_count "));
+    let batches: u32 = batches.and_then(|count| count.parse().ok()).expect("a count");
+    assert!(batches > 1, "{metrics}");
     for line in [
         "synapse_requests_total{command=\"set\",outcome=\"ok\"} 1",
         "synapse_requests_total{command=\"get\",outcome=\"hit\"} 4",
@@ -35,6 +38,7 @@ fn metrics_count_what_was_asked() {
         "synapse_memory_entries 1",
         "synapse_memory_evictions_total 0",
         "# TYPE synapse_batch_duration_seconds histogram",
+        &format!("synapse_batch_duration_seconds_bucket{{le=\"+Inf\"}} {batches}"),
         "# EOF",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
