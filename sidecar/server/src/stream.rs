@@ -41,7 +41,7 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Connection {
     socket: Arc<UnixStream>,
-    /// What the kernel was asked; nothing before the first wait, and when it is to be asked something else.
+    /// What the kernel was asked; nothing before the first read, and when it is to be asked something else.
     asked: Option<AsyncFd<Arc<UnixStream>>>,
     /// Whether a write waits for room.
     lacks_room: bool,
@@ -125,8 +125,11 @@ impl AsyncRead for Connection {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.asked.is_none() || self.is_asked_for_room != self.lacks_room {
-            // What lies there already is told of only at the next look at all sockets.
-            match receive(&self.socket, into) {
+            // What lies there already would be told of at the next look at all sockets. What comes after it is, so that who
+            // goes on talking has no more than this one turn before the others.
+            let received = receive(&self.socket, into);
+            self.asked()?;
+            match received {
                 Err(error) if is_for_later(&error) => {}
                 received => return Poll::Ready(received.map(drop)),
             }
@@ -277,6 +280,19 @@ mod tests {
         client.write_all(b"last").unwrap();
         drop(client);
         assert_eq!((soon(connection.read(&mut wide)).await, soon(connection.read(&mut wide)).await), (4, 0));
+    }
+
+    #[tokio::test]
+    async fn who_goes_on_talking_waits_until_all_sockets_were_looked_at() {
+        let (mut client, mut connection) = pair();
+        client.write_all(b"first").unwrap();
+        let mut room = [0; 64];
+        assert_eq!(soon(connection.read(&mut room)).await, 5);
+        for _ in 0..3 {
+            client.write_all(b"more").unwrap();
+            assert!(waits(&mut connection).await, "nobody else has had a turn");
+            assert_eq!(soon(connection.read(&mut room)).await, 4);
+        }
     }
 
     #[tokio::test]
