@@ -92,7 +92,7 @@ pub enum Answer<'a> {
 pub fn look(input: &[u8]) -> Look<'_> {
     const GET_BYTES: usize = 9;
     const SET_BYTES: usize = 21;
-    // Most are reads, and whole.
+    // Most are reads, and whole. Of those that are not, only writes go on to be plain.
     if let Some(&[a, b, c, d, OP_GET, w, x, y, z]) = input.first_chunk::<GET_BYTES>() {
         let (length, key) =
             (u32::from_be_bytes([a, b, c, d]) as usize, u32::from_le_bytes([w, x, y, z]) as usize);
@@ -114,9 +114,6 @@ pub fn look(input: &[u8]) -> Look<'_> {
     }
     let number = |at: usize| input.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes) as usize);
     let plain = match body.first() {
-        Some(&OP_GET) if length >= 5 && number(5) == Some(end - GET_BYTES) => {
-            Plain::Get(&input[GET_BYTES..end])
-        }
         Some(&OP_SET) if length >= 17 && input[13..SET_BYTES] == [0; 8] => {
             let (Some(key), Some(value)) = (number(5), number(9)) else { return Look::Other };
             if key.checked_add(value) != Some(end - SET_BYTES) {

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, send, sendmsg};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -63,17 +64,20 @@ impl Connection {
 
     /// Where to wait for what is wanted now.
     fn asked(&mut self) -> io::Result<&AsyncFd<Arc<UnixStream>>> {
-        if self.is_asked_for_room != self.lacks_room {
+        if !self.is_asked() {
             // One descriptor is watched in one way at a time.
             self.asked = None;
-        }
-        if self.asked.is_none() {
             let interest =
                 if self.lacks_room { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
             self.asked = Some(watch(&self.socket, interest)?);
             self.is_asked_for_room = self.lacks_room;
         }
         self.asked.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Whether the kernel was asked for what is wanted now.
+    fn is_asked(&self) -> bool {
+        self.asked.is_some() && self.is_asked_for_room == self.lacks_room
     }
 
     /// Sends with `send` when there is room.
@@ -83,13 +87,12 @@ impl Connection {
         mut send: impl FnMut(&UnixStream) -> rustix::io::Result<T>,
     ) -> Poll<io::Result<T>> {
         loop {
-            match send(&self.socket) {
+            match retry_on_intr(|| send(&self.socket)) {
                 Ok(sent) => {
                     self.lacks_room = false;
                     return Poll::Ready(Ok(sent));
                 }
-                Err(error) if error == rustix::io::Errno::AGAIN => {}
-                Err(error) if error == rustix::io::Errno::INTR => continue,
+                Err(Errno::AGAIN) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
             self.lacks_room = true;
@@ -112,8 +115,9 @@ fn watch(socket: &Arc<UnixStream>, interest: Interest) -> io::Result<AsyncFd<Arc
 }
 
 /// Reads once.
-fn receive(socket: &UnixStream, into: &mut ReadBuf<'_>) -> io::Result<usize> {
-    let (_, count) = recv(socket, into.initialize_unfilled(), RecvFlags::empty())?;
+fn receive(socket: &UnixStream, into: &mut ReadBuf<'_>) -> Result<usize, Errno> {
+    let room = into.initialize_unfilled();
+    let (_, count) = retry_on_intr(|| recv(socket, &mut *room, RecvFlags::empty()))?;
     into.advance(count);
     Ok(count)
 }
@@ -124,23 +128,22 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.asked.is_none() || self.is_asked_for_room != self.lacks_room {
+        if !self.is_asked() {
             // What lies there already would be told of at the next look at all sockets. What comes after it is, so that who
             // goes on talking has no more than this one turn before the others.
             let received = receive(&self.socket, into);
             self.asked()?;
             match received {
-                Err(error) if is_for_later(&error) => {}
-                received => return Poll::Ready(received.map(drop)),
+                Err(Errno::AGAIN) => {}
+                received => return Poll::Ready(Ok(received.map(drop)?)),
             }
         }
         loop {
             let mut ready = ready!(self.asked()?.poll_read_ready(context))?;
             let room = into.remaining();
             match receive(ready.get_inner(), into) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(Errno::AGAIN) => ready.clear_ready(),
+                Err(error) => return Poll::Ready(Err(error.into())),
                 Ok(count) => {
                     if count < room {
                         // That was all; what comes now is told of.
@@ -151,10 +154,6 @@ impl AsyncRead for Connection {
             }
         }
     }
-}
-
-fn is_for_later(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 impl AsyncWrite for Connection {
@@ -191,7 +190,7 @@ impl AsyncWrite for Connection {
 
 impl Stream for Connection {
     fn send_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = send(&self.socket, bytes, SendFlags::NOSIGNAL)?;
+        let sent = retry_on_intr(|| send(&self.socket, bytes, SendFlags::NOSIGNAL))?;
         self.lacks_room &= sent < bytes.len();
         Ok(sent)
     }
