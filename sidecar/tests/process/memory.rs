@@ -79,3 +79,22 @@ async fn the_room_of_a_large_value_is_given_back() {
     stream.write_all(b"DEL k\r\n").unwrap();
     eventually("all of it", async || sidecar.resident() < 32 * MIB).await;
 }
+
+#[test]
+fn what_is_announced_takes_no_memory_before_it_comes() {
+    const SIZE: usize = 4 << 20;
+    let sidecar = Sidecar::start(&["--memory", "256Mi"], &[]);
+    let empty = sidecar.resident();
+    let begun = format!("PING\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n${SIZE}\r\n{}", "v".repeat(1000));
+    let mut clients: Vec<_> = (0..20).map(|_| UnixStream::connect(sidecar.socket()).unwrap()).collect();
+    for client in &mut clients {
+        client.write_all(begun.as_bytes()).unwrap();
+        client.read_exact(&mut [0; "+PONG\r\n".len()]).unwrap();
+    }
+    // When all of one has come, the others have been waiting for theirs for long.
+    let rest = format!("{}\r\n", "v".repeat(SIZE - 1000));
+    clients[0].write_all(rest.as_bytes()).unwrap();
+    clients[0].read_exact(&mut [0; "+OK\r\n".len()]).unwrap();
+    let grown = sidecar.resident() - empty;
+    assert!(grown < 5 * SIZE as u64, "{} MiB for one of {} MiB", grown / MIB, SIZE as u64 / MIB);
+}
